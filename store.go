@@ -1,0 +1,148 @@
+package doorward
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Store is all that Doorward keeps. Every implementation passes storetest.
+//
+// Common to all methods: they are safe for concurrent use by any number of callers; a
+// method that changes something is one transaction, durable when it returns nil, without
+// effect when it returns an error (unless the error is the context's, when either may be
+// the case); "not found" is a bool, not an error; a refusal that a client may read is an
+// *Error; anything else is a foreign error and means that the fact is not known. Times
+// are kept to the millisecond and judged by the store's own clock, which several nodes
+// share. Only hashes come down here, never a secret.
+//
+// Functions given to a method (decide, change, check) run inside its transaction, may be
+// called again when that is tried again, and must not call the store.
+type Store interface {
+	MetaStore
+	UserStore
+	SessionStore
+	LockoutStore
+
+	// Ping reports whether the store can be read now.
+	Ping(ctx context.Context) error
+	// Prune deletes what means nothing any more: sessions whose tokens have all expired,
+	// counters of failures older than keepFailures. It deletes in small steps, so that no
+	// other writer waits long for it.
+	Prune(ctx context.Context, keepFailures time.Duration) error
+	Close() error
+}
+
+// ErrChanged says that what a decision was based on is no longer so. The caller reads
+// again and decides again; it is never shown to a client.
+var ErrChanged = errors.New("changed meanwhile")
+
+// State is what the store knows about the first run.
+type State struct {
+	Initialised bool // some user, key or token existed or was configured once: open mode is over for good
+	HasUsers    bool
+}
+
+// MetaStore keeps what belongs to the installation as a whole.
+type MetaStore interface {
+	// Salt returns the installation's 32 random bytes, keeping fresh if there are none
+	// yet. Of simultaneous first calls all return the same.
+	Salt(ctx context.Context, fresh []byte) ([]byte, error)
+	// State reads the first-run facts.
+	State(ctx context.Context) (State, error)
+	// MarkInitialised sets the durable mark; again is nothing.
+	MarkInitialised(ctx context.Context) error
+}
+
+// UserQuery asks for a page of users, ordered by canonical username.
+type UserQuery struct {
+	Org    string
+	Search string // canonical part of a username; empty for all
+	After  string // canonical username after which the page begins
+	Limit  int    // 1 to 1000
+}
+
+// UserStore keeps people.
+type UserStore interface {
+	// CreateFirstUser creates u if no user exists, and sets the mark, in one step; of
+	// any number of simultaneous calls, on any number of nodes, one returns true.
+	CreateFirstUser(ctx context.Context, u User, hash PasswordHash, a AuditEntry) (created bool, err error)
+	// CreateUser creates u; a CodeConflict *Error when its canonical username is taken.
+	CreateUser(ctx context.Context, u User, hash PasswordHash, a AuditEntry) error
+	User(ctx context.Context, id string) (User, bool, error)
+	// UserByName finds by canonical username.
+	UserByName(ctx context.Context, canonical string) (User, PasswordHash, bool, error)
+	Users(ctx context.Context, q UserQuery) ([]User, error)
+	// ChangeUser lets change say what user id becomes, given it and the census of the
+	// enabled users beside it; change's error is returned and nothing is changed. Role,
+	// workspaces, disabled and must-change are kept. When any but must-change differs,
+	// Version grows and all its sessions end. Not found: false.
+	ChangeUser(ctx context.Context, id string, change func(u User, others Census) (User, error), a AuditEntry) (User, []EndedSession, bool, error)
+	// DeleteUser deletes user id and ends its sessions, unless check refuses.
+	DeleteUser(ctx context.Context, id string, check func(u User, others Census) error, a AuditEntry) ([]EndedSession, bool, error)
+	// SetPassword replaces the password unless check refuses, sets must-change, raises
+	// Version, ends all the user's sessions but keep (empty for none) with reason, and
+	// clears the failures counted for the account.
+	SetPassword(ctx context.Context, p NewPassword, check func(u User) error, a AuditEntry) ([]EndedSession, bool, error)
+	// UpgradePassword replaces the hash by a better one of the same password, if the
+	// user is still at version; nothing else changes.
+	UpgradePassword(ctx context.Context, id string, version int64, hash PasswordHash) error
+}
+
+// NewPassword is what SetPassword is given.
+type NewPassword struct {
+	UserID     string
+	Hash       PasswordHash
+	MustChange bool
+	Keep       string // a session that lives on
+	Reason     string // for which the others end
+}
+
+// RefreshState is what a refresh is decided on, read in the same transaction.
+type RefreshState struct {
+	Session Session
+	Now     time.Time
+}
+
+// RefreshDecision is what becomes of the session: with Outcome Advanced the chain and
+// AccessUntil (never lowered) are kept; with Reused the session ends; else nothing.
+type RefreshDecision struct {
+	Outcome     Presentation
+	Chain       Chain
+	AccessUntil time.Time
+}
+
+// SessionStore keeps sessions. A session made by a user is tied to that user's Version.
+type SessionStore interface {
+	// SignIn keeps a person's session and clears the failures of account, if user
+	// s.Credential is still enabled and at version; else ErrChanged. limit bounds the live sessions
+	// of one credential: past it a CodeThrottled *Error.
+	SignIn(ctx context.Context, s Session, version int64, account string, limit int, a AuditEntry) error
+	// CreateSession keeps a machine's session, within limit as SignIn.
+	CreateSession(ctx context.Context, s Session, limit int, a AuditEntry) error
+	Session(ctx context.Context, id string) (Session, bool, error)
+	// AdvanceRefresh lets decide judge the presentation of a refresh token: the session is read,
+	// decide called and its decision kept in one transaction that no other on the same
+	// session overlaps. a is written when the session ends by it. Not found: false, and decide is not called.
+	AdvanceRefresh(ctx context.Context, id string, decide func(RefreshState) RefreshDecision, a AuditEntry) (found bool, err error)
+	// EndSession ends one session; one that has ended already is found and left as it is.
+	EndSession(ctx context.Context, id, reason string, a AuditEntry) (EndedSession, bool, error)
+	// EndUnconfigured ends the live sessions of configured credentials that are not in
+	// keep, a map from credential to its terms, with reason EndCredentialGone.
+	EndUnconfigured(ctx context.Context, keep map[string]string, a AuditEntry) ([]EndedSession, error)
+	// EndedSessions calls yield for every ended session that a token not yet expired
+	// may belong to; an error of yield stops it and is returned.
+	EndedSessions(ctx context.Context, yield func(EndedSession) error) error
+}
+
+// LockoutStore counts failed attempts at accounts, whether or not they exist.
+type LockoutStore interface {
+	// CountFailure reserves one comparison for account as policy.Count says, atomically:
+	// of any number of simultaneous calls no more than policy.Attempts get 0. Otherwise it returns
+	// the time until the lock ends.
+	CountFailure(ctx context.Context, account string, policy LockoutPolicy) (left time.Duration, err error)
+	// LockedFor returns the time until account's lock ends, 0 when it is not locked.
+	LockedFor(ctx context.Context, account string) (time.Duration, error)
+	// ClearFailures forgets what was counted for account.
+	ClearFailures(ctx context.Context, account string, a AuditEntry) error
+}
