@@ -1,0 +1,164 @@
+package doorward
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"hash"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// SaltLen is the length in bytes of the salt that NewKeyRing takes.
+const SaltLen = 32
+
+// macLen is the length of an HMAC-SHA256 in base64url: 32 bytes, 43 characters.
+const macLen = (sha256.Size*8 + 5) / 6
+
+// SigningKey is a secret with the time until which it verifies.
+type SigningKey struct {
+	Secret Secret
+	Until  time.Time // the first instant at which it no longer does; zero: no end
+}
+
+// KeyRing signs with its current key and verifies with that and the previous ones. It
+// never changes after NewKeyRing and is safe for concurrent use.
+//
+// Access tokens are signed with the secret itself, so that a service which shares it can
+// verify them. Refresh and cookie tokens are signed with keys derived from the secret and
+// the salt (HKDF, RFC 5869), so that neither who shares the secret nor who has a copy of
+// the database, where the salt lives, can make one.
+type KeyRing struct {
+	keys []ringKey // the current one first
+}
+
+type ringKey struct {
+	id      string
+	until   time.Time
+	signers [lastUse]*signer // by use, from AccessToken on
+}
+
+// NewKeyRing makes a ring that signs with current. The salt, SaltLen random bytes, must
+// stay the same for as long as refresh tokens and cookies live. Each secret must pass
+// CheckSecret; errors name the setting it comes from, and never show the secret. All
+// arguments are copied.
+func NewKeyRing(salt []byte, current Secret, previous ...SigningKey) (*KeyRing, error) {
+	if len(salt) != SaltLen {
+		return nil, fmt.Errorf("key ring: the salt has %d bytes, want %d", len(salt), SaltLen)
+	}
+	key, err := newRingKey("jwt.secret", salt, SigningKey{Secret: current})
+	if err != nil {
+		return nil, err
+	}
+	k := &KeyRing{keys: []ringKey{key}}
+	for i, p := range previous {
+		key, err := newRingKey(fmt.Sprintf("jwt.previous_secrets (number %d)", i+1), salt, p)
+		if err != nil {
+			return nil, err
+		}
+		k.keys = append(k.keys, key)
+	}
+	return k, nil
+}
+
+func newRingKey(name string, salt []byte, from SigningKey) (ringKey, error) {
+	if err := CheckSecret(name, from.Secret); err != nil {
+		return ringKey{}, err
+	}
+	key := ringKey{id: KeyID(from.Secret), until: from.Until}
+	for i := range key.signers {
+		use := Use(i + 1)
+		secret := slices.Clone([]byte(from.Secret))
+		if use != AccessToken {
+			derived, err := hkdf.Key(sha256.New, secret, salt, "doorward "+use.typ(), sha256.Size)
+			if err != nil {
+				return ringKey{}, errors.New(name + ": cannot derive keys: " + err.Error())
+			}
+			secret = derived
+		}
+		// alg comes first and nothing is configurable: Verify compares these bytes and
+		// never reads a header, so no token chooses its algorithm or its key.
+		header := `{"alg":"HS256","typ":"` + use.typ() + `","kid":"` + key.id + `"}`
+		key.signers[i] = newSigner(base64url.EncodeToString([]byte(header))+".", secret)
+	}
+	return key, nil
+}
+
+func (k *ringKey) signer(use Use) *signer {
+	if use < AccessToken || use > lastUse {
+		return nil
+	}
+	return k.signers[use-1]
+}
+
+// KeyID returns the kid of the current key.
+func (k *KeyRing) KeyID() string { return k.keys[0].id }
+
+// Recognizes reports whether the first segment of token is, byte for byte, one that this
+// server writes, of any use and any key on the ring, those past their end included. It
+// says what the token claims to be, not that it is good.
+func (k *KeyRing) Recognizes(token string) bool {
+	for i := range k.keys {
+		for _, s := range k.keys[i].signers {
+			n := len(s.header) - 1
+			if strings.HasPrefix(token, s.header[:n]) && (len(token) == n || token[n] == '.') {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Format prints the id of the current key for every verb: left to itself, fmt would print
+// the keys inside.
+func (k *KeyRing) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "key ring %s", k.KeyID()) }
+
+// KeyID returns the kid of a secret: 96 bits of a labelled SHA-256, in base64url. It tells
+// keys apart and gives nothing of a secret away that any token signed with it does not.
+func KeyID(secret []byte) string {
+	h := sha256.New()
+	h.Write([]byte("doorward kid\x00"))
+	h.Write(secret)
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:12])
+}
+
+// signer is one key in one use, with the header segment it writes, dot included.
+type signer struct {
+	header string
+	key    Secret
+	pool   sync.Pool // of *keyedMAC
+}
+
+func newSigner(header string, key []byte) *signer { return &signer{header: header, key: key} }
+
+// keyedMAC is an HMAC-SHA256 that has digested its key, which is half the work for a
+// short message, and the memory that signing or verifying one token takes.
+type keyedMAC struct {
+	hash    hash.Hash
+	text    []byte
+	claims  []byte
+	raw     [sha256.Size]byte
+	encoded [macLen]byte
+}
+
+func (s *signer) get() *keyedMAC {
+	if m, ok := s.pool.Get().(*keyedMAC); ok {
+		return m
+	}
+	return &keyedMAC{hash: hmac.New(sha256.New, s.key)}
+}
+
+func (s *signer) put(m *keyedMAC) { s.pool.Put(m) }
+
+// sum returns the MAC of text in base64url. It is good until the next call.
+func (m *keyedMAC) sum(text []byte) []byte {
+	m.hash.Reset()
+	m.hash.Write(text)
+	base64url.Encode(m.encoded[:], m.hash.Sum(m.raw[:0]))
+	return m.encoded[:]
+}
