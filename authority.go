@@ -1,0 +1,253 @@
+package doorward
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base32"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config is what an Authority is made of. Store, Keys and Hasher are required; the rest
+// has the documented defaults.
+type Config struct {
+	Store  Store
+	Keys   *KeyRing
+	Salt   []byte // the store's
+	Hasher *Hasher
+
+	Credentials []ConfiguredCredential // the operator's key and the API tokens
+	OpenAllowed bool                   // the service may stand open until somebody is set up
+
+	AccessLife    time.Duration // of an access token
+	RefreshLife   time.Duration // of a refresh token, from its minting
+	SessionLife   time.Duration // of a person's session
+	SessionMaxAge time.Duration // of a machine's session
+	SessionLimit  int           // live sessions of one credential
+	RefreshRules  RefreshRules
+	Lockout       LockoutPolicy
+	Passwords     PasswordPolicy
+
+	Now  func() time.Time
+	Rand io.Reader
+	Log  *slog.Logger
+}
+
+// Authority decides who a credential is, and makes and ends sessions: every verb of
+// Doorward is one of its methods. Make one with New; it is safe for concurrent use. On
+// the way of a request with a good token it asks the store nothing after the token's
+// session has been seen once.
+type Authority struct {
+	cfg         Config
+	credentials credentials
+
+	// seen holds the sessions that the store is known to know; revoked those that have
+	// ended. A session is in revoked at least as long as in seen: whatever the clock
+	// does, forgetting that it ended implies asking the store again.
+	seen    *sessionSet[struct{}]
+	revoked *sessionSet[struct{}]
+
+	initialised atomic.Bool // remembered once true: the mark is durable
+	hasUsers    atomic.Bool // remembered once true
+	firstUser   sync.Mutex  // held by the one who is making the first user
+	setupCode   string      // empty when a user exists or the door is open
+}
+
+// New makes an Authority and reads from the store what it must know before the first
+// request: which sessions have ended, and whether anybody was ever set up. Sessions of
+// configured credentials that are no longer configured as they were end here.
+func New(ctx context.Context, c Config) (*Authority, error) {
+	if c.Store == nil || c.Keys == nil || c.Hasher == nil || len(c.Salt) == 0 {
+		return nil, errors.New("doorward: Store, Keys, Salt and Hasher are required")
+	}
+	setDefault(&c.AccessLife, 24*time.Hour)
+	setDefault(&c.RefreshLife, 7*24*time.Hour)
+	setDefault(&c.SessionLife, 24*time.Hour)
+	setDefault(&c.SessionMaxAge, 30*24*time.Hour)
+	setDefault(&c.SessionLimit, 10_000)
+	setDefault(&c.Lockout.Attempts, 5)
+	setDefault(&c.Lockout.Window, 15*time.Minute)
+	setDefault(&c.Lockout.Duration, 15*time.Minute)
+	setDefault(&c.Passwords.MinLength, 8)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Rand == nil {
+		c.Rand = rand.Reader
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	known, err := newCredentials(c.Salt, c.Credentials)
+	if err != nil {
+		return nil, err
+	}
+	c.Credentials = nil // their secrets are not needed any more
+	life := max(c.AccessLife, c.SessionLife)
+	a := &Authority{
+		cfg: c, credentials: known,
+		seen: newSessionSet[struct{}](life), revoked: newSessionSet[struct{}](life),
+	}
+	if err := a.start(ctx); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func (a *Authority) start(ctx context.Context) error {
+	system := Caller{}
+	if _, err := a.cfg.Store.EndUnconfigured(ctx, a.credentials.terms(), system.Audit("session.end", "", EndCredentialGone)); err != nil {
+		return fmt.Errorf("cannot end the sessions of credentials no longer configured: %w", err)
+	}
+	err := a.cfg.Store.EndedSessions(ctx, func(e EndedSession) error {
+		a.revoked.add(e.ID, struct{}{}, e.Until)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("cannot read which sessions have ended: %w", err)
+	}
+	if len(a.credentials.byID) > 0 {
+		if err := a.cfg.Store.MarkInitialised(ctx); err != nil {
+			return fmt.Errorf("cannot keep that a key or token is configured: %w", err)
+		}
+	}
+	mode, err := a.Mode(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot read whether somebody is set up: %w", err)
+	}
+	if mode != ModeOpen && !a.hasUsers.Load() {
+		a.setupCode = a.newID()
+	}
+	return nil
+}
+
+// Mode says how the door to the service behind stands.
+type Mode int
+
+// The modes.
+const (
+	ModeClosed Mode = iota + 1 // a credential is needed
+	ModeOpen                   // nobody was ever set up, and that is allowed: open to all
+	ModeSetup                  // there is nobody who could show a credential yet: closed to all
+)
+
+// Mode reads how the door stands. An error is never evidence that nobody is set up.
+func (a *Authority) Mode(ctx context.Context) (Mode, error) {
+	if a.hasUsers.Load() {
+		return ModeClosed, nil
+	}
+	s, err := a.cfg.Store.State(ctx)
+	if err != nil {
+		return 0, Unavailable(err)
+	}
+	if s.HasUsers {
+		a.hasUsers.Store(true)
+		return ModeClosed, nil
+	}
+	if len(a.credentials.byID) > 0 {
+		return ModeClosed, nil
+	}
+	if a.cfg.OpenAllowed && !s.Initialised {
+		return ModeOpen, nil
+	}
+	return ModeSetup, nil
+}
+
+// NeedsSetup reports whether no user exists.
+func (a *Authority) NeedsSetup(ctx context.Context) (bool, error) {
+	if a.hasUsers.Load() {
+		return false, nil
+	}
+	s, err := a.cfg.Store.State(ctx)
+	if err != nil {
+		return false, Unavailable(err)
+	}
+	if s.HasUsers {
+		a.hasUsers.Store(true)
+	}
+	return !s.HasUsers, nil
+}
+
+// SetupCode is the one-time code that lets its holder make the first user; empty when a
+// user existed at start or the door stood open. It is for the console alone.
+func (a *Authority) SetupCode() string { return a.setupCode }
+
+// mayMakeFirstUser judges what a first-user request carries: nothing is asked where the
+// door stands open, else the setup code or the operator's key.
+func (a *Authority) mayMakeFirstUser(ctx context.Context, code, key string) error {
+	mode, err := a.Mode(ctx)
+	switch {
+	case err != nil:
+		return err
+	case a.hasUsers.Load():
+		return ErrTokenRequired
+	case mode == ModeOpen:
+		return nil
+	case code != "":
+		if a.setupCode != "" && subtle.ConstantTimeCompare([]byte(code), []byte(a.setupCode)) == 1 {
+			return nil
+		}
+		return ErrInvalidToken
+	case key != "":
+		if c, ok := a.credentials.find(key); ok && c.Kind == KindKey {
+			return nil
+		}
+		return ErrInvalidToken
+	}
+	return ErrTokenRequired
+}
+
+// Sweep forgets what need not be remembered any more, in memory and in the store. The
+// program calls it every minute or so.
+func (a *Authority) Sweep(ctx context.Context) error {
+	now := a.cfg.Now()
+	a.seen.sweep(now) // before revoked: see Authority
+	a.revoked.sweep(now)
+	return a.cfg.Store.Prune(ctx, a.cfg.Lockout.KeepFor())
+}
+
+// Revoked is the number of ended sessions remembered, for the metrics.
+func (a *Authority) Revoked() int64 { return a.revoked.len() }
+
+// revoke makes sessions that the store has ended dead here. It is called after the store has
+// made it durable and before anybody is told.
+func (a *Authority) revoke(ended ...EndedSession) {
+	for _, e := range ended {
+		a.revoked.add(e.ID, struct{}{}, e.Until)
+	}
+}
+
+// newID makes an id of 128 random bits. Where there is no randomness there is nothing to be secure with.
+func (a *Authority) newID() string {
+	var b [16]byte
+	a.random(b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+var userIDs = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+func (a *Authority) newUserID() string {
+	var b [15]byte
+	a.random(b[:])
+	return userPrefix + userIDs.EncodeToString(b[:])
+}
+
+func (a *Authority) random(b []byte) {
+	if _, err := io.ReadFull(a.cfg.Rand, b); err != nil {
+		panic("doorward: no randomness: " + err.Error())
+	}
+}

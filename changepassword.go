@@ -1,0 +1,73 @@
+package doorward
+
+import (
+	"context"
+	"errors"
+)
+
+// ChangePassword replaces the caller's own password and ends all their sessions but the
+// one the request came in. A wrong current password counts towards the lockout like a
+// wrong one at the sign-in.
+func (a *Authority) ChangePassword(ctx context.Context, by Caller, current, next string) error {
+	if err := a.cfg.Passwords.Check("new_password", by.Username, next); err != nil {
+		return err
+	}
+	u, err := a.comparePassword(ctx, by.Username, current)
+	if errors.Is(err, ErrInvalidCredentials) {
+		return Invalid("current_password", "is wrong")
+	}
+	if err != nil {
+		return err
+	}
+	if u.ID != by.Subject {
+		return ErrTokenBlacklisted // the name has gone to somebody else: this session's user is no more
+	}
+	hash, err := a.cfg.Hasher.Hash(ctx, next)
+	if err != nil {
+		return err
+	}
+	unchanged := func(now User) error {
+		if now.Version != u.Version || now.Disabled {
+			return Conflict("the account was changed meanwhile; sign in and try again")
+		}
+		return nil
+	}
+	p := NewPassword{UserID: u.ID, Hash: hash, Keep: by.Session, Reason: EndPassword}
+	return a.setPassword(ctx, p, unchanged, by.Audit("user.password", u.ID, "changed"))
+}
+
+// ResetPassword sets another user's password, clears the lock on the account and ends all
+// the user's sessions. With mustChange the user may do nothing before choosing another.
+func (a *Authority) ResetPassword(ctx context.Context, by Caller, id, next string, mustChange bool) error {
+	u, found, err := a.cfg.Store.User(ctx, id)
+	switch {
+	case err != nil:
+		return Unavailable(err)
+	case !found:
+		return NotFound("user")
+	}
+	if err := by.manages(u); err != nil {
+		return err
+	}
+	if err := a.cfg.Passwords.Check("new_password", u.Username, next); err != nil {
+		return err
+	}
+	hash, err := a.cfg.Hasher.Hash(ctx, next)
+	if err != nil {
+		return err
+	}
+	p := NewPassword{UserID: id, Hash: hash, MustChange: mustChange, Reason: EndPasswordReset}
+	return a.setPassword(ctx, p, by.manages, by.Audit("user.password", id, "reset"))
+}
+
+func (a *Authority) setPassword(ctx context.Context, p NewPassword, check func(User) error, entry AuditEntry) error {
+	ended, found, err := a.cfg.Store.SetPassword(context.WithoutCancel(ctx), p, check, entry)
+	switch {
+	case err != nil:
+		return Refusal(err)
+	case !found:
+		return NotFound("user")
+	}
+	a.revoke(ended...)
+	return nil
+}

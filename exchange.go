@@ -1,0 +1,92 @@
+package doorward
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"time"
+)
+
+// Grant is what a machine gets for its credential or its refresh token (RFC 6749, section 5.1).
+type Grant struct {
+	AccessToken  string
+	RefreshToken string
+	ExpiresIn    int64 // seconds until the access token expires
+}
+
+// Exchange makes a session for the key or API token that by has shown, under the client
+// id that the caller chose, and returns its first tokens. The client id names the client
+// and grants nothing that the credential has not.
+func (a *Authority) Exchange(ctx context.Context, by Caller, clientID string) (Grant, error) {
+	if err := CheckClientID("client_id", clientID); err != nil {
+		return Grant{}, err
+	}
+	cred, ok := a.credentials.byID[by.Credential]
+	if !ok || by.Via != ViaSecret {
+		return Grant{}, ErrInvalidToken
+	}
+	if !cred.mayNameClient(clientID) {
+		return Grant{}, ErrForbidden
+	}
+	now := a.cfg.Now().Truncate(time.Millisecond)
+	s := Session{
+		ID: a.newID(), Kind: KindClient, Subject: clientID, Credential: cred.ID, Configured: true, Terms: cred.Terms(),
+		Org: cred.Org, Workspaces: cred.Workspaces, Created: now, Ends: now.Add(a.cfg.SessionMaxAge),
+		Chain:   Chain{Head: a.newID(), Minted: now},
+		Address: by.addressText(), UserAgent: by.UserAgent,
+	}
+	s.AccessUntil = a.accessExpiry(now, s.Ends)
+	if err := a.cfg.Store.CreateSession(ctx, s, a.cfg.SessionLimit, by.Audit("session.create", s.ID, "client "+clientID)); err != nil {
+		return Grant{}, err
+	}
+	a.seen.add(s.ID, struct{}{}, s.AccessUntil)
+	return a.grant(s, cred, now), nil
+}
+
+// accessExpiry is when an access token minted at the time minted expires, in a session that ends
+// at ends: tokens carry whole seconds, so both are cut to them.
+func (a *Authority) accessExpiry(minted, ends time.Time) time.Time {
+	return earlier(minted.Truncate(time.Second).Add(a.cfg.AccessLife), ends).Truncate(time.Second)
+}
+
+func earlier(x, y time.Time) time.Time {
+	if x.Before(y) {
+		return x
+	}
+	return y
+}
+
+// grant signs the newest tokens of s's chain. It depends on nothing but its arguments
+// and the settings, so an answer that was lost can be given again to the letter.
+func (a *Authority) grant(s Session, cred *Credential, now time.Time) Grant {
+	jti, gen := s.Chain.Newest()
+	minted := s.Chain.Minted
+	access := Claims{
+		Subject: s.Subject, IssuedAt: minted.Unix(), ExpiresAt: a.accessExpiry(minted, s.Ends).Unix(),
+		ID: accessID(jti), Session: s.ID, Gen: gen, RefreshID: jti,
+		Kind: s.Kind, Role: cred.Role, Org: cred.Org, Workspaces: cred.Workspaces,
+	}
+	refresh := Claims{
+		Subject: s.Subject, IssuedAt: minted.Unix(),
+		ExpiresAt: earlier(minted.Truncate(time.Second).Add(a.cfg.RefreshLife), s.Ends).Unix(),
+		ID:        jti, Session: s.ID, Gen: gen,
+	}
+	return Grant{
+		AccessToken:  a.cfg.Keys.Sign(AccessToken, access),
+		RefreshToken: a.cfg.Keys.Sign(RefreshToken, refresh),
+		ExpiresIn:    max(0, access.ExpiresAt-now.Unix()),
+	}
+}
+
+// accessID derives the access token's jti from that of the refresh token it came with.
+func accessID(refreshID string) string {
+	sum := sha256.Sum256([]byte("doorward access token of " + refreshID))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+func (c Caller) addressText() string {
+	if !c.Address.IsValid() {
+		return ""
+	}
+	return c.Address.String()
+}

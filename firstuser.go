@@ -1,0 +1,72 @@
+package doorward
+
+import (
+	"context"
+)
+
+// NewUser is what a caller says of a user to be made.
+type NewUser struct {
+	Username   string
+	Password   string
+	Role       string   // as sent; required except for the first user
+	Workspaces []string // nil: the one the request picked
+}
+
+// CreateFirstUser makes the user that ends the first run. What allows it is the setup
+// code or the operator's key; nothing where the door stands open. Of any number of attempts exactly one
+// wins; the others get ErrTokenRequired, before a password is hashed for them.
+func (a *Authority) CreateFirstUser(ctx context.Context, by Caller, code, key string, n NewUser) (User, error) {
+	if err := a.mayMakeFirstUser(ctx, code, key); err != nil {
+		return User{}, err
+	}
+	role := Superadmin
+	switch Role(n.Role) {
+	case "", Superadmin:
+	case Admin:
+		role = Admin
+	default:
+		return User{}, Invalid("role", "the first user is superadmin or admin")
+	}
+	u, err := a.newUser(n, role)
+	if err != nil {
+		return User{}, err
+	}
+	if !a.firstUser.TryLock() {
+		return User{}, ErrTokenRequired // somebody is being made the first user
+	}
+	defer a.firstUser.Unlock()
+	if a.hasUsers.Load() {
+		return User{}, ErrTokenRequired
+	}
+	hash, err := a.cfg.Hasher.Hash(ctx, n.Password)
+	if err != nil {
+		return User{}, err
+	}
+	created, err := a.cfg.Store.CreateFirstUser(context.WithoutCancel(ctx), u, hash, by.Audit("user.create", u.ID, "first user "+u.Username+", "+string(u.Role)))
+	if err != nil {
+		return User{}, Unavailable(err)
+	}
+	a.hasUsers.Store(true)
+	if !created {
+		return User{}, ErrTokenRequired
+	}
+	a.cfg.Log.InfoContext(ctx, "the first user is made; a credential is needed from now on", "user", u.ID, "username", u.Username)
+	return u, nil
+}
+
+// newUser checks what can be checked without the store.
+func (a *Authority) newUser(n NewUser, role Role) (User, error) {
+	if _, ok := CanonicalUsername(n.Username); !ok {
+		return User{}, Invalid("username", "must have 1 to 64 of ASCII letters, digits and ._@+-")
+	}
+	if err := a.cfg.Passwords.Check("password", n.Username, n.Password); err != nil {
+		return User{}, err
+	}
+	workspaces := n.Workspaces
+	if len(workspaces) == 0 {
+		workspaces = []string{Default}
+	}
+	return User{
+		ID: a.newUserID(), Username: n.Username, Role: role, Org: Default, Workspaces: workspaces, Created: a.cfg.Now(),
+	}, nil
+}

@@ -1,0 +1,188 @@
+package doorward
+
+import (
+	"context"
+	"slices"
+)
+
+// CreateUser makes a user for by, who needs at least the role admin (the door has asked
+// for it). Nobody grants a role above their own.
+func (a *Authority) CreateUser(ctx context.Context, by Caller, n NewUser) (User, error) {
+	if n.Role == "" {
+		return User{}, Invalid("role", "is required: one of superadmin, admin, editor, viewer")
+	}
+	role, err := ParseRole(n.Role)
+	if err != nil {
+		return User{}, err
+	}
+	if !by.Role.AtLeast(role) {
+		return User{}, ErrForbidden
+	}
+	if len(n.Workspaces) == 0 {
+		n.Workspaces = []string{by.Workspace}
+	}
+	if err := by.checkWorkspaces(n.Workspaces); err != nil {
+		return User{}, err
+	}
+	u, err := a.newUser(n, role)
+	if err != nil {
+		return User{}, err
+	}
+	u.Org = by.Org
+	hash, err := a.cfg.Hasher.Hash(ctx, n.Password)
+	if err != nil {
+		return User{}, err
+	}
+	if err := a.cfg.Store.CreateUser(ctx, u, hash, by.Audit("user.create", u.ID, u.Username+", "+string(u.Role))); err != nil {
+		return User{}, Refusal(err)
+	}
+	a.hasUsers.Store(true)
+	return u, nil
+}
+
+// checkWorkspaces refuses workspaces that by may not give.
+func (by Caller) checkWorkspaces(ids []string) error {
+	for _, id := range ids {
+		if !by.Workspaces.Has(id) {
+			return Invalid("workspaces", "there is no workspace of that name that you could give")
+		}
+	}
+	return nil
+}
+
+// manages decides whether by may act on u: not found for another organization's people,
+// refused for people above oneself or in workspaces beyond one's own.
+func (by Caller) manages(u User) error {
+	if u.Org != by.Org {
+		return NotFound("user")
+	}
+	if !by.Role.AtLeast(u.Role) {
+		return ErrForbidden
+	}
+	if by.Role != Superadmin {
+		for _, id := range u.Workspaces {
+			if !by.Workspaces.Has(id) {
+				return ErrForbidden
+			}
+		}
+	}
+	return nil
+}
+
+// Users lists a page of the caller's organization's users, and where the next page begins (empty
+// at the end).
+func (a *Authority) Users(ctx context.Context, by Caller, search, after string, limit int) ([]User, string, error) {
+	users, err := a.cfg.Store.Users(ctx, UserQuery{Org: by.Org, Search: search, After: after, Limit: limit + 1})
+	if err != nil {
+		return nil, "", Unavailable(err)
+	}
+	if len(users) <= limit {
+		return users, "", nil
+	}
+	users = users[:limit]
+	next, _ := CanonicalUsername(users[limit-1].Username)
+	return users, next, nil
+}
+
+// UserChange is what is to become of a user; nil leaves a thing as it is.
+type UserChange struct {
+	Role       *string
+	Workspaces []string
+	Disabled   *bool
+}
+
+// ChangeUser changes role, workspaces or whether a user is disabled, and ends all of the
+// user's sessions if anything did change: what a token says of a person is never older
+// than the person.
+func (a *Authority) ChangeUser(ctx context.Context, by Caller, id string, c UserChange) (User, error) {
+	var role Role
+	if c.Role != nil {
+		r, err := ParseRole(*c.Role)
+		if err != nil {
+			return User{}, err
+		}
+		role = r
+	}
+	if c.Workspaces != nil {
+		if len(c.Workspaces) == 0 {
+			return User{}, Invalid("workspaces", "must name at least one")
+		}
+		if err := by.checkWorkspaces(c.Workspaces); err != nil {
+			return User{}, err
+		}
+	}
+	change := func(u User, others Census) (User, error) {
+		if err := by.manages(u); err != nil {
+			return u, err
+		}
+		next := u
+		if role != "" {
+			next.Role = role
+		}
+		if !by.Role.AtLeast(next.Role) {
+			return u, ErrForbidden
+		}
+		if c.Disabled != nil {
+			next.Disabled = *c.Disabled
+		}
+		if c.Workspaces != nil {
+			next.Workspaces = slices.Sorted(slices.Values(c.Workspaces))
+		}
+		if next.Disabled || next.Role.Rank() < u.Role.Rank() {
+			if err := others.KeepsTheTop(u); err != nil {
+				return u, err
+			}
+		}
+		return next, nil
+	}
+	u, ended, found, err := a.cfg.Store.ChangeUser(context.WithoutCancel(ctx), id, change, by.Audit("user.change", id, c.words()))
+	switch {
+	case err != nil:
+		return User{}, Refusal(err)
+	case !found:
+		return User{}, NotFound("user")
+	}
+	a.revoke(ended...)
+	return u, nil
+}
+
+func (c UserChange) words() string {
+	words := ""
+	add := func(s string) {
+		if words != "" {
+			words += ", "
+		}
+		words += s
+	}
+	if c.Role != nil {
+		add("role " + *c.Role)
+	}
+	if c.Disabled != nil && *c.Disabled {
+		add("disabled")
+	} else if c.Disabled != nil {
+		add("enabled")
+	}
+	if c.Workspaces != nil {
+		add("workspaces " + string(JoinWorkspaces(c.Workspaces)))
+	}
+	return words
+}
+
+// DeleteUser deletes a user and ends its sessions.
+func (a *Authority) DeleteUser(ctx context.Context, by Caller, id string) error {
+	check := func(u User, others Census) error {
+		if err := by.manages(u); err != nil {
+			return err
+		}
+		return others.KeepsTheTop(u)
+	}
+	ended, found, err := a.cfg.Store.DeleteUser(context.WithoutCancel(ctx), id, check, by.Audit("user.delete", id, ""))
+	switch {
+	case err != nil:
+		return Refusal(err)
+	case !found:
+		return NotFound("user")
+	}
+	a.revoke(ended...)
+	return nil
+}
