@@ -1,0 +1,132 @@
+package gate
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"doorward"
+)
+
+// Door is one row of the table of doors: a request that is ours to answer, what it may
+// show, what it needs, and who answers.
+type Door struct {
+	Method  string // GET stands for HEAD as well
+	Pattern string // a path, with {name} for one segment
+	Reads   Reads
+	Need    doorward.Need
+	// NoCredential, if set, is asked first: where it says true the door reads nothing and
+	// needs nothing, and Handle must judge for itself (the first user is made so).
+	NoCredential func(r *http.Request) (bool, error)
+	// SameOrigin refuses cross-origin requests even without a cookie: for doors that hand
+	// a cookie out, or take one away. Where a door reads for itself, one with a credential
+	// in a header is exempt: no page of another origin can send one.
+	SameOrigin bool
+	// MustChange lets people through who must change their password first.
+	MustChange bool
+	// Handle answers, or returns the refusal for the gate to write. It has written
+	// nothing when it returns an error.
+	Handle func(w http.ResponseWriter, r *http.Request, p *Pass) error
+}
+
+// doorTable finds the door of a canonical request. It is immutable once made.
+type doorTable struct {
+	mux  *http.ServeMux
+	sets map[string]doorSet // by pattern
+	ours []string           // prefixes under which everything is ours
+}
+
+type doorSet map[string]*Door // by method
+
+// newDoorTable puts the doors in. A door that nobody has said what it needs for does not
+// go in: it would stand open by forgetting.
+func newDoorTable(doors []Door, prefix string) (*doorTable, error) {
+	t := &doorTable{
+		mux: http.NewServeMux(), sets: map[string]doorSet{},
+		ours: []string{prefix + "/auth/", prefix + "/api/auth/"},
+	}
+	for i := range doors {
+		d := &doors[i]
+		name := d.Method + " " + d.Pattern
+		switch {
+		case d.Need.IsZero():
+			return nil, fmt.Errorf("door %s: nobody has said what it needs", name)
+		case d.Reads == 0:
+			return nil, fmt.Errorf("door %s: nobody has said what it reads", name)
+		case (d.Reads == ReadsNothing || d.Reads == ReadsItself) && d.Need != doorward.NeedNothing:
+			return nil, fmt.Errorf("door %s: needs %s but reads nothing", name, d.Need)
+		case d.Handle == nil:
+			return nil, fmt.Errorf("door %s: nobody answers", name)
+		}
+		set, ok := t.sets[d.Pattern]
+		if !ok {
+			set = doorSet{}
+			t.sets[d.Pattern] = set
+			t.mux.Handle(d.Pattern, http.NotFoundHandler()) // only its pattern is used
+		}
+		if set[d.Method] != nil {
+			return nil, fmt.Errorf("door %s stands twice in the table", name)
+		}
+		set[d.Method] = d
+	}
+	return t, nil
+}
+
+// find returns the door of a request whose path is canonical. ours is false for the
+// service behind; with ours, either a door or the refusal (not found, or the methods that
+// are allowed) is returned.
+func (t *doorTable) find(r *http.Request, path string) (d *Door, allow string, ours bool, err error) {
+	under := false
+	for _, p := range t.ours {
+		under = under || strings.HasPrefix(path, p)
+	}
+	_, pattern := t.mux.Handler(r)
+	set, ok := t.sets[pattern]
+	switch {
+	case !ok && under:
+		return nil, "", true, doorward.NotFound("page")
+	case !ok:
+		return nil, "", false, nil
+	}
+	method := r.Method
+	if method == http.MethodHead && set[http.MethodHead] == nil {
+		method = http.MethodGet
+	}
+	d, ok = set[method]
+	if !ok {
+		return nil, set.methods(), true, errMethod
+	}
+	setPathValues(r, pattern, path)
+	return d, "", true, nil
+}
+
+var errMethod = &doorward.Error{Code: doorward.CodeMethod, Message: "method not allowed"}
+
+func (s doorSet) methods() string {
+	var names []string
+	for m := range s {
+		names = append(names, m)
+		if m == http.MethodGet {
+			names = append(names, http.MethodHead)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// setPathValues gives the handler the segments that stand for a {name} in the pattern.
+func setPathValues(r *http.Request, pattern, path string) {
+	if !strings.Contains(pattern, "{") {
+		return
+	}
+	segments := strings.Split(path, "/")
+	for i, s := range strings.Split(pattern, "/") {
+		if strings.HasPrefix(s, "{") && i < len(segments) {
+			r.SetPathValue(strings.Trim(s, "{}"), segments[i])
+		}
+	}
+}
+
+var errNoService = errors.New("gate: Config.Carry is required")

@@ -1,0 +1,68 @@
+package gate
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"doorward"
+)
+
+// forwarding are the headers by which a proxy gives itself away. In open mode one of them
+// means that the request was not made on this machine, whatever the connection says.
+var forwarding = []string{
+	"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Server",
+	"X-Real-Ip", "True-Client-Ip", "X-Client-Ip", "Cf-Connecting-Ip", "Via",
+}
+
+// openRequest refuses what in open mode could be somebody else's hand on this machine's
+// service: a web page of another origin, or one whose name was made to point here (DNS
+// rebinding), or a request that came through a proxy.
+func (g *Gate) openRequest(r *http.Request) error {
+	if !g.openHost(r.Host) {
+		return doorward.ErrCrossOrigin
+	}
+	for _, name := range forwarding {
+		if _, given := r.Header[name]; given {
+			return doorward.ErrCrossOrigin
+		}
+	}
+	// Stricter than for cookies: where everybody is let in, reading is no less than
+	// writing, so safe methods are judged as well.
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+	default:
+		return doorward.ErrCrossOrigin
+	}
+	if o := r.Header.Values("Origin"); len(o) > 0 {
+		if len(o) > 1 || !g.ownOrigin(o[0], r.Host) {
+			return doorward.ErrCrossOrigin
+		}
+	}
+	return g.sameOrigin(r)
+}
+
+// ownOrigin reports whether an Origin names this host itself.
+func (g *Gate) ownOrigin(o, host string) bool {
+	_, rest, ok := strings.Cut(o, "://")
+	return ok && strings.EqualFold(rest, host)
+}
+
+// openHost reports whether host is a name that only this machine answers to, or the one
+// that the operator has given.
+func (g *Gate) openHost(host string) bool {
+	if g.publicHost != "" && strings.EqualFold(host, g.publicHost) {
+		return true
+	}
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
+	if strings.EqualFold(name, "localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(name)
+	return err == nil && a.Zone() == "" && a.IsLoopback()
+}

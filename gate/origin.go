@@ -1,0 +1,51 @@
+package gate
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"doorward"
+)
+
+// sameOrigin refuses what a page of another origin makes a browser send. It is asked of
+// requests that act on a cookie, which browsers attach by themselves, and of those that
+// give one out; a credential in a header is nobody's ambient authority and needs none of this.
+func (g *Gate) sameOrigin(r *http.Request) error {
+	if g.origins.Check(r) != nil {
+		return doorward.ErrCrossOrigin
+	}
+	return nil
+}
+
+// socketOrigin judges a WebSocket that a cookie would open. A handshake is a GET, which
+// the rule for requests lets through, and no browser policy keeps other sites from
+// opening one; so it must come from a page of ours, and say so.
+func (g *Gate) socketOrigin(r *http.Request) error {
+	if !isWebSocket(r) {
+		return nil
+	}
+	given := r.Header.Values("Origin")
+	if len(given) != 1 {
+		return doorward.ErrCrossOrigin
+	}
+	if slices.Contains(g.TrustedOrigins, given[0]) {
+		return nil
+	}
+	u, err := url.Parse(given[0])
+	if err != nil || u.Host == "" || !strings.EqualFold(u.Host, r.Host) {
+		return doorward.ErrCrossOrigin
+	}
+	return nil
+}
+
+func isWebSocket(r *http.Request) bool {
+	for _, v := range r.Header["Upgrade"] {
+		if strings.Contains(strings.ToLower(v), "websocket") {
+			return true
+		}
+	}
+	// Over HTTP/2 it is an extended CONNECT (RFC 8441), which the server does not offer.
+	return false
+}

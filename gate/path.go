@@ -1,0 +1,148 @@
+package gate
+
+import (
+	"net/http"
+	"strings"
+
+	"doorward"
+)
+
+// canonicalPath returns the one form of a request's path: the escaped one that is
+// forwarded and the decoded one that is judged. Dot segments (also as %2e) and double
+// slashes are cleaned (RFC 3986, section 5.2.4), escapes of unreserved characters are
+// undone and the rest written upper-case (section 6.2.2), so that two targets which a
+// service would take for the same are the same here, before anything is decided.
+//
+// What servers are known to read in different ways is refused: an encoded slash, a
+// backslash, a control character, a raw '#', and dots followed by a path parameter ("..;").
+func canonicalPath(r *http.Request) (escaped, decoded string, err error) {
+	if strings.IndexByte(r.RequestURI, '#') >= 0 {
+		return "", "", badPath("a fragment does not belong in a request")
+	}
+	raw := r.URL.EscapedPath()
+	if raw == "" && r.URL.Host != "" {
+		raw = "/" // absolute form without a path
+	}
+	if raw == "" || raw[0] != '/' {
+		return "", "", badPath("must begin with /")
+	}
+	if isCanonical(raw) {
+		return raw, raw, nil
+	}
+	var segments, plain []string
+	trailing := false
+	for rest := raw[1:]; ; {
+		segment, more, found := strings.Cut(rest, "/")
+		esc, dec, ok := canonicalSegment(segment)
+		if !ok {
+			return "", "", badPath("holds an encoded slash, a backslash, a control character or a malformed escape")
+		}
+		name, _, hasParameter := strings.Cut(dec, ";")
+		trailing = false
+		switch {
+		case hasParameter && (name == "." || name == ".."):
+			return "", "", badPath("holds a dot segment with a parameter")
+		case dec == "..":
+			if len(segments) > 0 {
+				segments, plain = segments[:len(segments)-1], plain[:len(plain)-1]
+			}
+			trailing = true
+		case dec == "." || dec == "":
+			trailing = true
+		default:
+			segments, plain = append(segments, esc), append(plain, dec)
+		}
+		if !found {
+			break
+		}
+		rest = more
+	}
+	escaped, decoded = "/"+strings.Join(segments, "/"), "/"+strings.Join(plain, "/")
+	if trailing && len(segments) > 0 {
+		escaped, decoded = escaped+"/", decoded+"/"
+	}
+	return escaped, decoded, nil
+}
+
+func badPath(why string) error { return doorward.Invalid("path", "%s", why) }
+
+// isCanonical is the quick way for nearly every request: nothing in it needs a second look.
+func isCanonical(p string) bool {
+	for i := 0; i < len(p); i++ {
+		c := p[i]
+		if c == '/' {
+			if i+1 < len(p) && (p[i+1] == '/' || p[i+1] == '.') {
+				return false
+			}
+			continue
+		}
+		if !unreserved(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// canonicalSegment returns a segment in canonical escapes and decoded.
+func canonicalSegment(s string) (escaped, decoded string, ok bool) {
+	var esc, dec strings.Builder
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c == '%' {
+			if i+2 >= len(s) {
+				return "", "", false
+			}
+			hi, lo := unhex(s[i+1]), unhex(s[i+2])
+			if hi < 0 || lo < 0 {
+				return "", "", false
+			}
+			c = byte(hi<<4 | lo)
+			i += 2
+			if c == '/' || c == '\\' || c < 0x20 || c == 0x7f {
+				return "", "", false
+			}
+			dec.WriteByte(c)
+			if unreserved(c) {
+				esc.WriteByte(c)
+			} else {
+				writeEscape(&esc, c)
+			}
+			continue
+		}
+		if c == '\\' || c == '#' || c <= 0x20 || c == 0x7f {
+			return "", "", false
+		}
+		dec.WriteByte(c)
+		if c > 0x7f {
+			writeEscape(&esc, c)
+		} else {
+			esc.WriteByte(c)
+		}
+	}
+	return esc.String(), dec.String(), true
+}
+
+func writeEscape(b *strings.Builder, c byte) {
+	const hex = "0123456789ABCDEF"
+	b.WriteByte('%')
+	b.WriteByte(hex[c>>4])
+	b.WriteByte(hex[c&15])
+}
+
+// unreserved reports whether c never needs an escape (RFC 3986, section 2.3).
+func unreserved(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
+		c == '-' || c == '.' || c == '_' || c == '~'
+}
+
+func unhex(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c && c <= 'f':
+		return int(c-'a') + 10
+	case 'A' <= c && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}

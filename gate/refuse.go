@@ -1,0 +1,108 @@
+package gate
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"doorward"
+)
+
+// refuse answers a request that goes no further. It is the only place that writes an
+// error, so that none says more than the list of errors promises.
+func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error) {
+	e := doorward.Refusal(err)
+	status := statusOf(e.Code)
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	if status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", "Bearer")
+	}
+	if e.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10))
+	}
+	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
+		if h.Get("Retry-After") == "" {
+			h.Set("Retry-After", "1")
+		}
+	}
+	level := slog.LevelInfo
+	if status >= http.StatusInternalServerError {
+		level = slog.LevelWarn
+	}
+	attrs := []slog.Attr{
+		slog.Int("status", status), slog.String("error", e.Message), slog.String("request_id", p.RequestID),
+		slog.String("method", r.Method), slog.String("path", p.Path), slog.String("client", p.Client.String()),
+	}
+	if !p.Identity.IsZero() {
+		attrs = append(attrs, slog.String("subject", p.Identity.Subject), slog.String("role", string(p.Identity.Role)))
+	}
+	if p.rule != "" {
+		attrs = append(attrs, slog.String("rule", p.rule))
+	}
+	if e.Cause != nil {
+		attrs = append(attrs, slog.String("cause", e.Cause.Error()))
+	}
+	g.Log.LogAttrs(r.Context(), level, "refused", attrs...)
+	g.Refused(status, e.Message)
+	WriteJSON(w, status, errorBody{e.Message, "error"})
+}
+
+// Fail answers for the service behind when it cannot answer itself, in the same form.
+func Fail(w http.ResponseWriter, status int, message string) {
+	w.Header().Set("Cache-Control", "no-store")
+	WriteJSON(w, status, errorBody{message, "error"})
+}
+
+type errorBody struct {
+	Error  string `json:"error"`
+	Status string `json:"status"`
+}
+
+// WriteJSON answers with v. It sets nothing that its caller has set already.
+func WriteJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil { // only a type of ours that cannot be marshalled, which a test would have found
+		panic(err)
+	}
+	WriteRaw(w, status, string(body)+"\n")
+}
+
+// WriteRaw answers with a text that is JSON already.
+func WriteRaw(w http.ResponseWriter, status int, text string) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text)
+}
+
+// statusOf is the one map from a refusal's code to an HTTP status.
+func statusOf(c doorward.Code) int {
+	switch c {
+	case doorward.CodeInvalid:
+		return http.StatusBadRequest
+	case doorward.CodeUnauthenticated:
+		return http.StatusUnauthorized
+	case doorward.CodeForbidden:
+		return http.StatusForbidden
+	case doorward.CodeNotFound:
+		return http.StatusNotFound
+	case doorward.CodeMethod:
+		return http.StatusMethodNotAllowed
+	case doorward.CodeTimeout:
+		return http.StatusRequestTimeout
+	case doorward.CodeConflict:
+		return http.StatusConflict
+	case doorward.CodeTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case doorward.CodeUnsupported:
+		return http.StatusUnsupportedMediaType
+	case doorward.CodeThrottled:
+		return http.StatusTooManyRequests
+	}
+	return http.StatusServiceUnavailable
+}
