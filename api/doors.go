@@ -1,0 +1,67 @@
+package api
+
+import (
+	"net/http"
+
+	"doorward"
+	"doorward/gate"
+)
+
+// Config is what the handlers need. Authority is required.
+type Config struct {
+	Authority   *doorward.Authority
+	Prefix      string // before /auth/ and /api/auth/
+	CookieName  string
+	Health      *Health      // nil: no health doors
+	HealthPath  string       // "" with Health nil
+	Metrics     http.Handler // nil: no metrics door
+	MetricsPath string
+}
+
+type api struct {
+	Config
+}
+
+// Doors is the table of doors: every request that is answered here rather than by the
+// service behind, what it reads and what it needs. docs/doors.md is made from it.
+func Doors(c Config) []gate.Door {
+	a := &api{c}
+	auth, human := c.Prefix+"/auth", c.Prefix+"/api/auth"
+	const get, post, patch, del = http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete
+	admin := doorward.NeedRole(doorward.Admin)
+	doors := []gate.Door{
+		// machines
+		{Method: post, Pattern: auth + "/token", Reads: gate.ReadsHeaders, Need: doorward.NeedSecret, Handle: a.token},
+		{Method: post, Pattern: auth + "/refresh", Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: a.refresh},
+		{Method: post, Pattern: auth + "/validate", Reads: gate.ReadsHeaders, Need: doorward.NeedAccessToken, Handle: a.validate},
+		{Method: get, Pattern: auth + "/validate", Reads: gate.ReadsHeaders, Need: doorward.NeedAccessToken, Handle: a.validate},
+		{Method: post, Pattern: auth + "/logout", Reads: gate.ReadsItself, Need: doorward.NeedNothing, Handle: a.revoke},
+		// people
+		{Method: post, Pattern: human + "/login", Reads: gate.ReadsNothing, Need: doorward.NeedNothing, SameOrigin: true, Handle: a.login},
+		{Method: post, Pattern: human + "/logout", Reads: gate.ReadsItself, Need: doorward.NeedNothing, SameOrigin: true, Handle: a.logout},
+		{Method: get, Pattern: human + "/me", Reads: gate.ReadsAll, Need: doorward.NeedAnybody, MustChange: true, Handle: a.me},
+		{Method: get, Pattern: human + "/setup", Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: a.setup},
+		{Method: post, Pattern: human + "/change-password", Reads: gate.ReadsAll, Need: doorward.NeedPerson, MustChange: true, Handle: a.changePassword},
+		// administration
+		{Method: post, Pattern: human + "/users", Reads: gate.ReadsAll, Need: admin, NoCredential: a.noUsers, Handle: a.createUser},
+		{Method: get, Pattern: human + "/users", Reads: gate.ReadsAll, Need: admin, Handle: a.listUsers},
+		{Method: patch, Pattern: human + "/users/{id}", Reads: gate.ReadsAll, Need: admin, Handle: a.changeUser},
+		{Method: del, Pattern: human + "/users/{id}", Reads: gate.ReadsAll, Need: admin, Handle: a.deleteUser},
+		{Method: post, Pattern: human + "/admin-reset-password", Reads: gate.ReadsAll, Need: admin, Handle: a.resetPassword},
+	}
+	if c.Health != nil && c.HealthPath != "" {
+		health := func(path string, h func(http.ResponseWriter, *http.Request, *gate.Pass) error) gate.Door {
+			return gate.Door{Method: get, Pattern: c.HealthPath + path, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h}
+		}
+		doors = append(doors, health("", c.Health.all), health("/live", c.Health.live), health("/ready", c.Health.ready))
+	}
+	if c.Metrics != nil && c.MetricsPath != "" {
+		doors = append(doors, gate.Door{Method: get, Pattern: c.MetricsPath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: a.metrics})
+	}
+	return doors
+}
+
+func (a *api) metrics(w http.ResponseWriter, r *http.Request, _ *gate.Pass) error {
+	a.Metrics.ServeHTTP(w, r)
+	return nil
+}

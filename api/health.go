@@ -1,0 +1,89 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"doorward"
+	"doorward/gate"
+)
+
+// Health answers whether the server can do its work. Make it with its fields; it is not
+// changed afterwards.
+type Health struct {
+	Version    string
+	Components []Component
+	Warnings   []string // what the operator should know, on every answer
+}
+
+// Component is one thing that the work depends on. Check returns nil while it can be used;
+// Message is what strangers are told otherwise, since the page is public.
+type Component struct {
+	Name     string
+	Check    func(context.Context) error
+	Message  string
+	Optional bool // reported, but the server is not called down without it
+}
+
+type healthBody struct {
+	Name       string          `json:"name"`
+	Status     string          `json:"status"`
+	Version    string          `json:"version"`
+	Components []componentBody `json:"components"`
+	Warnings   []string        `json:"warnings,omitempty"`
+}
+
+type componentBody struct {
+	Name   string `json:"name"`
+	Status string `json:"status"`
+	Error  string `json:"error"`
+}
+
+// checkTimeout bounds one look at one component: a health check that hangs is worse than
+// one that fails.
+const checkTimeout = 2 * time.Second
+
+func (h *Health) all(w http.ResponseWriter, r *http.Request, _ *gate.Pass) error {
+	body := healthBody{Name: "doorward", Status: "ok", Version: h.Version, Components: []componentBody{}, Warnings: h.Warnings}
+	status := http.StatusOK
+	for _, c := range h.Components {
+		ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
+		err := c.Check(ctx)
+		cancel()
+		row := componentBody{Name: c.Name, Status: "ok"}
+		if err != nil {
+			row.Status, row.Error = "error", c.Message
+			if !c.Optional {
+				body.Status, status = "error", http.StatusServiceUnavailable
+			}
+		}
+		body.Components = append(body.Components, row)
+	}
+	gate.WriteJSON(w, status, body)
+	return nil
+}
+
+// live says that the process answers; nothing else is asked, so that a database that is
+// away does not get it restarted.
+func (h *Health) live(w http.ResponseWriter, _ *http.Request, _ *gate.Pass) error {
+	gate.WriteJSON(w, http.StatusOK, statusBody{"ok"})
+	return nil
+}
+
+// ready says whether requests can be served.
+func (h *Health) ready(w http.ResponseWriter, r *http.Request, _ *gate.Pass) error {
+	for _, c := range h.Components {
+		if c.Optional {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
+		err := c.Check(ctx)
+		cancel()
+		if err != nil {
+			return doorward.Unavailable(err)
+		}
+	}
+	gate.WriteJSON(w, http.StatusOK, statusBody{"ok"})
+	return nil
+}

@@ -1,0 +1,159 @@
+package api
+
+import (
+	"net/http"
+	"strconv"
+
+	"doorward"
+	"doorward/gate"
+)
+
+type userBody struct {
+	ID         string   `json:"id"`
+	Username   string   `json:"username"`
+	Role       string   `json:"role"`
+	Workspaces []string `json:"workspaces"`
+	Disabled   bool     `json:"disabled"`
+}
+
+func bodyOf(u doorward.User) userBody {
+	return userBody{u.ID, u.Username, string(u.Role), append([]string{}, u.Workspaces...), u.Disabled}
+}
+
+// createUser makes a user; while there is none, the first.
+func (a *api) createUser(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
+	o, err := readJSON(w, r)
+	if err != nil {
+		return err
+	}
+	n, err := newUser(o)
+	if err != nil {
+		return err
+	}
+	var u doorward.User
+	if p.Identity.IsZero() { // only where no user exists does the door let nobody in
+		var key string
+		if key, err = headerSecret(r); err == nil {
+			u, err = a.Authority.CreateFirstUser(r.Context(), p.Caller(r), r.Header.Get("X-Setup-Code"), key, n)
+		}
+	} else {
+		u, err = a.Authority.CreateUser(r.Context(), p.Caller(r), n)
+	}
+	if err != nil {
+		return err
+	}
+	gate.WriteJSON(w, http.StatusCreated, bodyOf(u))
+	return nil
+}
+
+func newUser(o object) (n doorward.NewUser, err error) {
+	if n.Username, err = o.required("username"); err != nil {
+		return n, err
+	}
+	if n.Password, err = o.required("password"); err != nil {
+		return n, err
+	}
+	if n.Role, err = o.text("role"); err != nil {
+		return n, err
+	}
+	if _, given := o["role"]; given && n.Role == "" {
+		return n, doorward.Invalid("role", "must be one of superadmin, admin, editor, viewer")
+	}
+	n.Workspaces, err = o.list("workspaces")
+	return n, err
+}
+
+// headerSecret is the operator's key as a first-user request may carry it.
+func headerSecret(r *http.Request) (string, error) {
+	if token, present, err := gate.Bearer(r); err != nil || present {
+		return token, err
+	}
+	keys := r.Header.Values("X-Api-Key")
+	if len(keys) > 1 {
+		return "", doorward.Invalid("X-API-Key", "must not be given twice")
+	}
+	return r.Header.Get("X-Api-Key"), nil
+}
+
+// pageSize is how many users a page lists.
+const pageSize = 100
+
+func (a *api) listUsers(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
+	q := r.URL.Query()
+	limit := pageSize
+	if s := q.Get("limit"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > pageSize {
+			return doorward.Invalid("limit", "must be a number from 1 to %d", pageSize)
+		}
+		limit = n
+	}
+	search, ok := canonicalPart(q.Get("search"))
+	if !ok {
+		gate.WriteJSON(w, http.StatusOK, usersBody{Users: []userBody{}})
+		return nil
+	}
+	after, ok := canonicalPart(q.Get("after"))
+	if !ok {
+		return doorward.Invalid("after", "is not where a page begins")
+	}
+	users, next, err := a.Authority.Users(r.Context(), p.Caller(r), search, after, limit)
+	if err != nil {
+		return err
+	}
+	body := usersBody{Users: make([]userBody, 0, len(users)), Next: next}
+	for _, u := range users {
+		body.Users = append(body.Users, bodyOf(u))
+	}
+	gate.WriteJSON(w, http.StatusOK, body)
+	return nil
+}
+
+type usersBody struct {
+	Users []userBody `json:"users"`
+	Next  string     `json:"next"`
+}
+
+// canonicalPart is a part of a username in the form in which they are compared; what no
+// username can hold matches none.
+func canonicalPart(s string) (string, bool) {
+	if s == "" {
+		return "", true
+	}
+	return doorward.CanonicalUsername(s)
+}
+
+func (a *api) changeUser(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
+	o, err := readJSON(w, r)
+	if err != nil {
+		return err
+	}
+	var c doorward.UserChange
+	if _, given := o["role"]; given {
+		role, err := o.text("role")
+		if err != nil {
+			return err
+		}
+		c.Role = &role
+	}
+	if c.Workspaces, err = o.list("workspaces"); err != nil {
+		return err
+	}
+	if c.Disabled, err = o.flag("disabled"); err != nil {
+		return err
+	}
+	u, err := a.Authority.ChangeUser(r.Context(), p.Caller(r), r.PathValue("id"), c)
+	if err != nil {
+		return err
+	}
+	gate.WriteJSON(w, http.StatusOK, bodyOf(u))
+	return nil
+}
+
+func (a *api) deleteUser(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
+	if err := a.Authority.DeleteUser(r.Context(), p.Caller(r), r.PathValue("id")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
