@@ -4,7 +4,6 @@ import (
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"hash"
@@ -124,7 +123,7 @@ func KeyID(secret []byte) string {
 	h := sha256.New()
 	h.Write([]byte("doorward kid\x00"))
 	h.Write(secret)
-	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:12])
+	return base64url.EncodeToString(h.Sum(nil)[:12])
 }
 
 // signer is one key in one use, with the header segment it writes, dot included.

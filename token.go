@@ -1,7 +1,6 @@
 package doorward
 
 import (
-	"encoding/base64"
 	"strconv"
 	"strings"
 )
@@ -85,10 +84,6 @@ func (k *KeyRing) Sign(use Use, c Claims) string {
 	return string(m.text)
 }
 
-// base64url is the encoding of RFC 7515, section 2, with the bits left over at the end
-// required to be zero (RFC 4648, section 3.5), so that each value has one spelling.
-var base64url = base64.RawURLEncoding.Strict()
-
 // maxNumber is the largest integer that readers of JSON agree on (RFC 8259, section 6).
 const maxNumber = 1<<53 - 1
 
@@ -96,7 +91,7 @@ const maxNumber = 1<<53 - 1
 // kind, role, org and ws, for others to read; a refresh token need not.
 func (u Use) identifies() bool { return u != RefreshToken }
 
-// appendClaims writes c as flat JSON in the one order that parseClaims reads, leaving out
+// appendClaims writes c as flat JSON in the one order that parse reads, leaving out
 // what is empty and not always there. It reports false for claims that a token may not carry.
 //
 // Nothing is ever escaped: a value that needed it could be read one way here and another

@@ -2,7 +2,6 @@ package doorward
 
 import (
 	"crypto/subtle"
-	"slices"
 	"strings"
 	"time"
 )
@@ -32,8 +31,8 @@ func (k *KeyRing) Verify(use Use, token string, now time.Time) (Claims, error) {
 	if !ok {
 		return Claims{}, ErrInvalidToken
 	}
-	c, ok := parseClaims(use, claims)
-	if !ok || c.IssuedAt > now.Unix()+maxAhead {
+	var c Claims
+	if !c.parse(use, claims) || c.IssuedAt > now.Unix()+maxAhead {
 		return Claims{}, ErrInvalidToken
 	}
 	if now.Unix() >= c.ExpiresAt {
@@ -69,43 +68,33 @@ func (m *keyedMAC) open(token string, begin, end int) (claims string, ok bool) {
 	if subtle.ConstantTimeCompare(m.sum(m.text[:end]), m.text[end+1:]) != 1 {
 		return "", false
 	}
-	encoded := m.text[begin:end]
-	m.claims = slices.Grow(m.claims[:0], len(encoded))[:len(encoded)]
-	n, err := base64url.Decode(m.claims, encoded)
-	// Decode skips line ends. Comparing with DecodedLen instead would miss one behind whole
-	// groups of four.
-	if err != nil || base64url.EncodedLen(n) != len(encoded) {
+	if m.claims, ok = decodeBase64url(m.claims, m.text[begin:end]); !ok {
 		return "", false
 	}
-	return string(m.claims[:n]), true
+	return string(m.claims), true
 }
 
-// parseClaims reads exactly what appendClaims writes: whatever it accepts, appendClaims
-// would write again byte for byte. So there are no duplicates to decide about, no unknown
-// names, no nesting and no second spelling. A claim added one day must be read one release
-// before it is written, or nodes could not be upgraded one by one.
-func parseClaims(use Use, s string) (Claims, bool) {
+// parse reads into c, which is empty, exactly what appendClaims writes: whatever it
+// accepts, appendClaims would write again byte for byte. So there are no duplicates to
+// decide about, no unknown names, no nesting and no second spelling. A claim added one day
+// must be read one release before it is written, or nodes could not be upgraded one by one.
+func (c *Claims) parse(use Use, s string) bool {
 	always := use.identifies()
 	p := claimsParser{s: s, ok: plain(s)}
-	var c Claims
-	p.literal(`{"iss":"` + Issuer + `"`)
-	c.Subject = p.str(`,"sub":"`, always)
-	c.IssuedAt = p.num(`,"iat":`)
-	c.ExpiresAt = p.num(`,"exp":`)
-	c.ID = p.str(`,"jti":"`, true)
-	c.Session = p.str(`,"sid":"`, true)
-	c.Gen = p.num(`,"gen":`)
-	c.RefreshID = p.str(`,"rjti":"`, false)
-	c.Kind = Kind(p.str(`,"kind":"`, always))
-	c.Role = Role(p.str(`,"role":"`, always))
-	c.Org = p.str(`,"org":"`, always)
-	c.Workspaces = Workspaces(p.str(`,"ws":"`, always))
-	c.Username = p.str(`,"username":"`, false)
-	p.literal(`}`)
-	if !p.ok || p.at != len(s) || !c.fit(use) {
-		return Claims{}, false
-	}
-	return c, true
+	begun := p.skip(`{"iss":"` + Issuer + `"`)
+	c.Subject = p.str(p.skip(`,"sub":"`), always)
+	c.IssuedAt = p.num(p.skip(`,"iat":`))
+	c.ExpiresAt = p.num(p.skip(`,"exp":`))
+	c.ID = p.str(p.skip(`,"jti":"`), true)
+	c.Session = p.str(p.skip(`,"sid":"`), true)
+	c.Gen = p.num(p.skip(`,"gen":`))
+	c.RefreshID = p.str(p.skip(`,"rjti":"`), false)
+	c.Kind = Kind(p.str(p.skip(`,"kind":"`), always))
+	c.Role = Role(p.str(p.skip(`,"role":"`), always))
+	c.Org = p.str(p.skip(`,"org":"`), always)
+	c.Workspaces = Workspaces(p.str(p.skip(`,"ws":"`), always))
+	c.Username = p.str(p.skip(`,"username":"`), false)
+	return begun && p.skip(`}`) && p.ok && p.at == len(s) && c.fit(use)
 }
 
 // claimsParser reads s from the left, at being how far it is; once something does not
@@ -116,6 +105,7 @@ type claimsParser struct {
 	ok bool
 }
 
+// skip is small enough to be inlined, and literals are then compared a word at a time.
 func (p *claimsParser) skip(literal string) bool {
 	if !strings.HasPrefix(p.s[p.at:], literal) {
 		return false
@@ -124,12 +114,10 @@ func (p *claimsParser) skip(literal string) bool {
 	return true
 }
 
-func (p *claimsParser) literal(s string) { p.ok = p.skip(s) && p.ok }
-
-// str reads a string member; key ends with the opening quote. One that is not always
-// written is left out when it is empty, so an empty one is not ours.
-func (p *claimsParser) str(key string, always bool) string {
-	if !p.skip(key) {
+// str reads a string up to its closing quote, if its name and the opening one were found.
+// One that is not always written is left out when it is empty, so an empty one is not ours.
+func (p *claimsParser) str(found, always bool) string {
+	if !found {
 		p.ok = p.ok && !always
 		return ""
 	}
@@ -143,9 +131,8 @@ func (p *claimsParser) str(key string, always bool) string {
 	return rest[:n]
 }
 
-// num reads an integer member from 0 to maxNumber, without sign, point or leading zero.
-func (p *claimsParser) num(key string) int64 {
-	p.literal(key)
+// num reads an integer from 0 to maxNumber, without sign, point or leading zero.
+func (p *claimsParser) num(found bool) int64 {
 	rest := p.s[p.at:]
 	var n int64
 	i := 0
@@ -153,7 +140,7 @@ func (p *claimsParser) num(key string) int64 {
 		n = n*10 + int64(rest[i]-'0')
 		i++
 	}
-	if i == 0 || n > maxNumber || i > 1 && rest[0] == '0' {
+	if !found || i == 0 || n > maxNumber || i > 1 && rest[0] == '0' {
 		p.ok = false
 	}
 	p.at += i

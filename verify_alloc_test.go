@@ -1,0 +1,63 @@
+//go:build !race
+
+// The race detector makes sync.Pool forget on purpose, so what is counted here holds only without it.
+
+package doorward_test
+
+import (
+	"strings"
+	"testing"
+
+	"doorward"
+)
+
+// Not parallel: AllocsPerRun counts what the whole program allocates.
+func TestVerifyAllocatesOnce(t *testing.T) {
+	k := tokenRing(t, doorward.SigningKey{Secret: doorward.Secret(retireSecret)})
+	old, err := doorward.NewKeyRing([]byte(tokenSalt), doorward.Secret(retireSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := personClaims()
+	long.Workspaces = doorward.Workspaces(strings.Repeat("workspace,", 400) + "last")
+	for name, token := range map[string]string{
+		"a person's":       k.Sign(doorward.AccessToken, personClaims()),
+		"a machine's":      k.Sign(doorward.AccessToken, machineClaims()),
+		"a long one":       k.Sign(doorward.AccessToken, long),
+		"a previous key's": old.Sign(doorward.AccessToken, personClaims()),
+	} {
+		var err error
+		n := testing.AllocsPerRun(200, func() { _, err = k.Verify(doorward.AccessToken, token, tokenNow) })
+		if err != nil {
+			t.Errorf("%s: Verify = %v", name, err)
+		}
+		if n > 1 {
+			t.Errorf("%s: Verify allocates %v times, want 1", name, n)
+		}
+	}
+}
+
+func TestARefusalAllocatesNothing(t *testing.T) {
+	k := tokenRing(t)
+	token := k.Sign(doorward.AccessToken, personClaims())
+	header, payload, mac := segments(t, token)
+	for name, bad := range map[string]string{
+		"wrong MAC":          forgeEncoded([]byte(retireSecret), header, payload),
+		"five parts":         header + "." + payload + "." + payload + "." + payload + "." + mac,
+		"a megabyte":         token + strings.Repeat("A", 1<<20),
+		"a megabyte of dots": strings.Repeat(".", 1<<20),
+		"no token":           "brk_0123456789abcdef",
+	} {
+		var err error
+		n := testing.AllocsPerRun(200, func() {
+			k.Recognizes(bad)
+			_, err = k.Verify(doorward.AccessToken, bad, tokenNow)
+		})
+		if err != doorward.ErrInvalidToken {
+			t.Errorf("%s: Verify = %v", name, err)
+		}
+		if n != 0 {
+			t.Errorf("%s: Verify allocates %v times, want 0", name, n)
+		}
+	}
+}
