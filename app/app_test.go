@@ -1,0 +1,74 @@
+package app
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files and generated pages")
+
+func TestMain(m *testing.M) {
+	os.Unsetenv("COLUMNS") //nolint:errcheck // help is as wide as it says
+	testscript.Main(m, map[string]func(){
+		"doorward": func() { os.Exit(Main("doorward")) },
+		"broked":   func() { os.Exit(Main("broked")) },
+		"pagecurl": curlMain,
+	})
+}
+
+// TestScripts runs the program itself.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// golden compares got with a file that is kept beside the code, or rewrites it.
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s is out of date; go test ./app -update rewrites it. Got:\n%s", path, got)
+	}
+}
+
+// runProgram runs one command line within the test.
+func runProgram(t *testing.T, environ []string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	p := &program{
+		Streams: Streams{In: strings.NewReader(""), Out: &out, Err: &errs},
+		name:    "doorward",
+		environ: environ,
+		random:  strings.NewReader(strings.Repeat("r", 32)),
+	}
+	status = p.run(t.Context(), args)
+	return status, out.String(), errs.String()
+}
+
+// write makes a file in the test's own directory and returns its path.
+func write(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

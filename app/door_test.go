@@ -1,0 +1,103 @@
+package app
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"doorward/api"
+	"doorward/gate"
+)
+
+// TestDoorsAreDocumented compares docs/doors.md with the table of doors: a difference is
+// a change of what outsiders may rely on. DOORWARD_TEST_UPDATE=1 writes the file anew.
+func TestDoorsAreDocumented(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString(doorsIntro)
+	for _, d := range api.Doors(api.Config{
+		CookieName: "brokoli_session", Health: &api.Health{}, HealthPath: "/health",
+		Metrics: http.NotFoundHandler(), MetricsPath: "/metrics",
+	}) {
+		notes := []string{}
+		if d.NoCredential != nil {
+			notes = append(notes, "while no user exists: `X-Setup-Code` or the operator's key")
+		}
+		if d.SameOrigin {
+			notes = append(notes, "same origin")
+		}
+		if d.MustChange {
+			notes = append(notes, "open to who must change the password first")
+		}
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s | %s |\n", d.Method, d.Pattern, d.Reads, d.Need, strings.Join(notes, "; "))
+	}
+	compareGolden(t, filepath.Join("..", "docs", "doors.md"), b.String())
+}
+
+const doorsIntro = `# The doors
+
+Every request that Doorward answers itself; ` + "`go test`" + ` compares this table with the code. Everything else goes to the service
+behind the door, where ` + "`GET`, `HEAD` and `OPTIONS`" + ` need ` + "`viewer`" + ` and all other methods ` + "`editor`" + `. Anything else under
+` + "`/auth/` and `/api/auth/`" + ` is 404, another method 405. ` + "`GET`" + ` stands for ` + "`HEAD`" + ` as well.
+
+| method | path | reads | needs | |
+|---|---|---|---|---|
+`
+
+// compareGolden fails unless file holds want, or writes it when asked to.
+func compareGolden(t *testing.T, file, want string) {
+	t.Helper()
+	if os.Getenv("DOORWARD_TEST_UPDATE") != "" {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("%s is not what the code says; run DOORWARD_TEST_UPDATE=1 go test ./app and look at the difference\n%s", file, want)
+	}
+}
+
+// TestADoorWithoutANeedDoesNotStart holds the rule that no door stands open by forgetting.
+func TestADoorWithoutANeedDoesNotStart(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	for _, door := range []gate.Door{
+		{Method: "GET", Pattern: "/auth/x", Reads: gate.ReadsNothing},
+		{Method: "GET", Pattern: "/auth/x"},
+	} {
+		_, err := gate.New(gate.Config{
+			Authority: d.house.authority, Doors: []gate.Door{door},
+			Carry: func(http.ResponseWriter, *http.Request, *gate.Pass) {},
+		})
+		if err == nil {
+			t.Errorf("a gate was made with %+v", door)
+		}
+	}
+}
+
+// TestFirstRunToGuardedService is the main job in one go.
+func TestFirstRunToGuardedService(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	d.do("GET", "/api/pipelines").want(http.StatusOK) // open mode
+	if got := d.do("GET", "/api/auth/setup").want(http.StatusOK).body; strings.TrimSpace(got) != `{"needs_setup": true}` {
+		t.Errorf("setup answers %s", got)
+	}
+	root := d.setUp()
+	d.do("GET", "/api/pipelines").refused(http.StatusUnauthorized, "token required")
+	d.do("GET", "/api/pipelines", bearer(root)).want(http.StatusOK)
+	if got := d.do("GET", "/api/auth/setup").want(http.StatusOK).body; strings.TrimSpace(got) != `{"needs_setup": false}` {
+		t.Errorf("setup answers %s", got)
+	}
+	d.restart()
+	d.do("GET", "/api/pipelines").refused(http.StatusUnauthorized, "token required")
+	d.do("GET", "/api/pipelines", bearer(root)).want(http.StatusOK)
+}

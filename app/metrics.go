@@ -1,0 +1,113 @@
+package app
+
+import (
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"doorward"
+)
+
+// metrics are what the server counts about itself. No label takes a value that a client
+// chooses, so their number is bounded.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	duration prometheus.Histogram
+	refusals *prometheus.CounterVec
+	inFlight prometheus.Gauge
+}
+
+func newMetrics(a *doorward.Authority) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "doorward_http_requests_total", Help: "Requests answered, by status code.",
+		}, []string{"code"}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "doorward_http_request_duration_seconds", Help: "Time from a request's head to the end of its answer.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60, 600},
+		}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "doorward_refusals_total", Help: "Requests refused at the door, by the error they were given.",
+		}, []string{"code", "error"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "doorward_http_requests_in_flight", Help: "Requests being answered now, streams included.",
+		}),
+	}
+	m.registry.MustRegister(m.requests, m.duration, m.refusals, m.inFlight,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "doorward_revoked_sessions", Help: "Ended sessions remembered until their last access token has expired.",
+		}, func() float64 { return float64(a.Revoked()) }),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return m
+}
+
+// refused counts a refusal. What names a field is counted without its sentence, of which there are many.
+func (m *metrics) refused(status int, message string) {
+	if status == http.StatusBadRequest || status == http.StatusConflict {
+		message = ""
+	}
+	m.refusals.WithLabelValues(strconv.Itoa(status), message).Inc()
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// page serves the metrics alone, on an address of their own.
+func (m *metrics) page(path string) http.Handler {
+	mux := http.NewServeMux()
+	if path == "" {
+		path = "/metrics"
+	}
+	mux.Handle(path, m.handler())
+	return mux
+}
+
+// count counts requests and, at level debug, logs each; the path without its query, which
+// may hold anybody's secrets.
+func (m *metrics) count(next http.Handler, log *slog.Logger) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		m.inFlight.Inc()
+		c := &countingWriter{ResponseWriter: w}
+		defer func() {
+			m.inFlight.Dec()
+			m.duration.Observe(time.Since(began).Seconds())
+			m.requests.WithLabelValues(strconv.Itoa(c.code())).Inc()
+			log.DebugContext(r.Context(), "request", "status", c.code(), "method", r.Method, "path", r.URL.Path,
+				"request_id", w.Header().Get("X-Request-Id"), "took", time.Since(began))
+		}()
+		next.ServeHTTP(c, r)
+	})
+}
+
+// countingWriter remembers the status. What else a writer can do is found through Unwrap.
+type countingWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (c *countingWriter) WriteHeader(status int) {
+	if c.status == 0 && status >= 200 || status == http.StatusSwitchingProtocols {
+		c.status = status
+	}
+	c.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (c *countingWriter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+func (c *countingWriter) code() int {
+	if c.status == 0 {
+		return http.StatusOK
+	}
+	return c.status
+}

@@ -1,0 +1,346 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"doorward"
+	"doorward/api"
+	"doorward/gate"
+	"doorward/proxy"
+	"doorward/sample"
+	"doorward/store"
+)
+
+// What a connection may take of our time, and of our memory before it is judged.
+const (
+	headerTimeout  = 10 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 32 << 10
+	stopTimeout    = 10 * time.Second // for requests under way when asked to stop; streams are cut then
+	sweepEvery     = time.Minute
+)
+
+// serve runs the server until ctx ends, then lets requests under way finish.
+func serve(ctx context.Context, s Settings, warnings []string, std Streams) (err error) {
+	log := newLog(s, std.Err)
+	h, err := open(ctx, s, log, time.Now)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	for _, w := range append(warnings, h.warnings...) {
+		log.Warn(w)
+	}
+	listener, err := net.Listen("tcp", s.Listen)
+	if err != nil {
+		return fmt.Errorf("cannot listen on %s: %w; choose another with --listen", s.Listen, err)
+	}
+	servers := []*http.Server{newServer(h.handler, log)}
+	listeners := []net.Listener{listener}
+	if s.MetricsListen != "" {
+		l, err := net.Listen("tcp", s.MetricsListen)
+		if err != nil {
+			_ = listener.Close()
+			return fmt.Errorf("cannot listen on %s for metrics: %w", s.MetricsListen, err)
+		}
+		servers, listeners = append(servers, newServer(h.metrics.page(s.MetricsPath), log)), append(listeners, l)
+	}
+	h.announce(ctx, listener.Addr(), std.Err)
+	return run(ctx, h, servers, listeners, log)
+}
+
+// run serves until ctx ends or a listener breaks.
+func run(ctx context.Context, h *house, servers []*http.Server, listeners []net.Listener, log *slog.Logger) error {
+	broken := make(chan error, len(servers))
+	for i, server := range servers {
+		go func() {
+			if err := server.Serve(listeners[i]); !errors.Is(err, http.ErrServerClosed) {
+				broken <- fmt.Errorf("cannot serve on %s: %w", listeners[i].Addr(), err)
+			}
+		}()
+	}
+	swept := make(chan struct{})
+	sweeping, stopSweeping := context.WithCancel(ctx)
+	go func() {
+		defer close(swept)
+		h.sweep(sweeping)
+	}()
+	var failure error
+	select {
+	case <-ctx.Done():
+	case failure = <-broken:
+	}
+	stopSweeping()
+	<-swept
+	log.Info("stopping: requests under way may finish", "timeout", stopTimeout)
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	for _, server := range servers {
+		if err := server.Shutdown(stopping); err != nil {
+			_ = server.Close() // what streams does not end by itself
+		}
+	}
+	log.Info("stopped")
+	return failure
+}
+
+func newServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		// No write time-out: streams last as long as they last.
+	}
+}
+
+func newLog(s Settings, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: s.LogLevel}
+	if s.LogFormat == LogJSON {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// house is a server with all its rooms, before anything listens.
+type house struct {
+	settings  Settings
+	log       *slog.Logger
+	now       func() time.Time
+	store     *store.Store
+	authority *doorward.Authority
+	sample    *sample.Service // nil with an upstream
+	metrics   *metrics
+	handler   http.Handler
+	warnings  []string
+}
+
+// open builds the house from the cellar up. What cannot be built says what to do next.
+func open(ctx context.Context, s Settings, log *slog.Logger, now func() time.Time) (_ *house, err error) {
+	h := &house{settings: s, log: log, now: now}
+	defer func() {
+		if err != nil {
+			_ = h.Close()
+		}
+	}()
+	if s.Database.URL != nil {
+		return nil, errors.New("database: PostgreSQL is not supported by this version yet; give the path of a SQLite file, or leave it out")
+	}
+	if err := os.MkdirAll(s.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data_dir: cannot make %s: %w", s.DataDir, err)
+	}
+	current, previous, warnings, err := signingSecrets(s, rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	h.warnings = append(h.warnings, warnings...)
+	path := s.Database.Path
+	if path == "" {
+		path = filepath.Join(s.DataDir, "doorward.db")
+	}
+	if h.store, err = store.OpenSQLite(ctx, path, now); err != nil {
+		return nil, err
+	}
+	if err := h.openAuthority(ctx, current, previous); err != nil {
+		return nil, err
+	}
+	carry, err := h.openService()
+	if err != nil {
+		return nil, err
+	}
+	if err := h.openGate(carry); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+func (h *house) openAuthority(ctx context.Context, current doorward.Secret, previous []doorward.SigningKey) error {
+	s := h.settings
+	fresh := make([]byte, 32)
+	if _, err := io.ReadFull(rand.Reader, fresh); err != nil {
+		return fmt.Errorf("no randomness: %w", err)
+	}
+	salt, err := h.store.Salt(ctx, fresh)
+	if err != nil {
+		return fmt.Errorf("cannot read the database: %w", err)
+	}
+	keys, err := doorward.NewKeyRing(salt, current, previous...)
+	if err != nil {
+		return err
+	}
+	hasher, err := doorward.NewHasher(doorward.HasherConfig{Rand: rand.Reader})
+	if err != nil {
+		return err
+	}
+	h.authority, err = doorward.New(ctx, doorward.Config{
+		Store: h.store, Keys: keys, Salt: salt, Hasher: hasher,
+		Credentials: configuredCredentials(s), OpenAllowed: openAllowed(s),
+		AccessLife: s.JWTExpiry, RefreshLife: s.JWTRefreshExpiry,
+		SessionLife: s.SessionLifetime, SessionMaxAge: s.SessionMaxAge,
+		RefreshRules: doorward.RefreshRules{RetryWindow: s.RefreshRetryWindow, Strict: s.RefreshReuse == RefreshStrict},
+		Lockout:      doorward.LockoutPolicy{Attempts: s.LockoutAttempts, Window: s.LockoutWindow, Duration: s.LockoutDuration},
+		Passwords:    doorward.PasswordPolicy{MinLength: s.PasswordMinLength},
+		Now:          h.now, Rand: rand.Reader, Log: h.log,
+	})
+	return err
+}
+
+func configuredCredentials(s Settings) []doorward.ConfiguredCredential {
+	var all []doorward.ConfiguredCredential
+	if s.APIKey != nil {
+		all = append(all, doorward.ConfiguredCredential{Secret: s.APIKey, Kind: doorward.KindKey, Name: "operator", Role: doorward.Admin})
+	}
+	for _, t := range s.APITokens {
+		all = append(all, doorward.ConfiguredCredential{
+			Secret: t.Token, Kind: doorward.KindClient, Name: t.Name, Role: t.Role, Workspace: t.Workspace, ClientIDs: t.ClientIDs,
+		})
+	}
+	return all
+}
+
+// openAllowed says whether the service may stand open while nobody was ever set up: by
+// itself only where nobody else can reach it and there is nothing behind to lose.
+func openAllowed(s Settings) bool {
+	if s.AuthEnabled != nil {
+		return false // true: never; false: it stands open in a way of its own
+	}
+	switch s.OpenMode {
+	case OpenAlways:
+		return true
+	case OpenNever:
+		return false
+	}
+	return onLoopback(s.Listen) && s.Upstream == nil && s.PublicURL == nil && len(s.TrustedProxies) == 0
+}
+
+// onLoopback reports whether a listening address is reached from this machine alone. A
+// name other than localhost could be anything.
+func onLoopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
+}
+
+// openService opens the way to what is behind the door.
+func (h *house) openService() (func(http.ResponseWriter, *http.Request, *gate.Pass), error) {
+	s := h.settings
+	names := proxy.Names{Cookies: []string{s.CookieName}}
+	forward := ""
+	if s.ForwardCredentials == ForwardAsSent {
+		forward = proxy.AsSent
+	}
+	if s.ForwardCredentials == ForwardBearer {
+		return nil, errors.New("forward_credentials: bearer is not supported by this version yet; use off or as_sent")
+	}
+	if s.Upstream != nil {
+		p, err := proxy.New(proxy.Config{
+			Upstream: s.Upstream, Timeout: s.UpstreamTimeout, Names: names, Forward: forward, Log: h.log,
+			Fail: func(w http.ResponseWriter, _ *http.Request, status int, message string) {
+				gate.Fail(w, status, message)
+			},
+		})
+		if err != nil {
+			return nil, err
+		}
+		return func(w http.ResponseWriter, r *http.Request, pass *gate.Pass) { p.Carry(w, r, passage(pass)) }, nil
+	}
+	var err error
+	h.sample, err = sample.New(sample.Config{
+		Command: s.SampleCommand, Timeout: s.SampleTimeout, Logger: h.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(w http.ResponseWriter, r *http.Request, pass *gate.Pass) {
+		h.sample.ServeHTTP(w, proxy.Dress(r, passage(pass), names, forward))
+	}, nil
+}
+
+// passage tells the corridor what the door has decided.
+func passage(p *gate.Pass) proxy.Passage {
+	return proxy.Passage{
+		Identity: p.Identity, RequestID: p.RequestID, Client: p.Client, Forwarded: p.Forwarded,
+		Proto: p.Proto(), Host: p.Host, Path: p.Path, RawPath: p.RawPath, DropAuthorization: p.StripAuthorization,
+	}
+}
+
+func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pass)) error {
+	s := h.settings
+	h.metrics = newMetrics(h.authority)
+	health := &api.Health{
+		Version: version(),
+		Components: []api.Component{
+			{Name: "database", Check: h.store.Ping, Message: "cannot be read"},
+		},
+	}
+	if s.AuthEnabled != nil && !*s.AuthEnabled {
+		health.Warnings = append(health.Warnings, "auth.enabled=false: the service is open to all")
+		h.warnings = append(h.warnings, "auth.enabled=false: the service is open to all, and no credential is read on the way to it")
+	}
+	if s.OpenMode == OpenAlways {
+		h.warnings = append(h.warnings, "open_mode=always: while nobody is set up, the service is open to everybody who can reach it")
+	}
+	doors := api.Config{Authority: h.authority, Prefix: s.PathPrefix, CookieName: s.CookieName, Health: health, HealthPath: s.HealthPath}
+	if s.MetricsListen == "" {
+		doors.Metrics, doors.MetricsPath = h.metrics.handler(), s.MetricsPath
+	}
+	g, err := gate.New(gate.Config{
+		Authority: h.authority, Doors: api.Doors(doors), Prefix: s.PathPrefix, Carry: carry,
+		CookieName: s.CookieName, PublicURL: s.PublicURL, TrustedOrigins: s.TrustedOrigins, TrustedProxies: s.TrustedProxies,
+		Disabled: s.AuthEnabled != nil && !*s.AuthEnabled,
+		Log:      h.log, Refused: h.metrics.refused,
+	})
+	if err != nil {
+		return err
+	}
+	h.handler = h.metrics.count(g, h.log)
+	return nil
+}
+
+// sweep forgets every minute what need not be kept any more, until ctx ends.
+func (h *house) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := h.authority.Sweep(ctx); err != nil && ctx.Err() == nil {
+				h.log.Warn("cannot delete what is over from the database", "err", err)
+			}
+		}
+	}
+}
+
+// Close closes the rooms that are open, from the top down.
+func (h *house) Close() error {
+	var errs []error
+	if h.sample != nil {
+		errs = append(errs, h.sample.Close())
+	}
+	if h.store != nil {
+		if err := h.store.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("cannot close the database: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
