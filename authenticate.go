@@ -49,11 +49,15 @@ func (a *Authority) authenticateToken(ctx context.Context, use Use, token string
 	if use == CookieToken {
 		via = ViaCookie
 	}
-	return Identity{
+	id := Identity{
 		Kind: c.Kind, Subject: c.Subject, Username: c.Username, Role: c.Role,
-		Org: c.Org, Workspaces: c.Workspaces, Session: c.Session, Credential: c.Subject,
+		Org: c.Org, Workspaces: c.Workspaces, Session: c.Session,
 		Expires: time.Unix(c.ExpiresAt, 0), Via: via, MustChange: mustChange,
-	}, nil
+	}
+	if c.Kind == KindUser {
+		id.Credential = c.Subject
+	}
+	return id, nil
 }
 
 // alive decides whether the session of a well-signed token lives: from memory once this

@@ -54,10 +54,9 @@ type Authority struct {
 	seen    *sessionSet[struct{}]
 	revoked *sessionSet[struct{}]
 
-	initialised atomic.Bool // remembered once true: the mark is durable
-	hasUsers    atomic.Bool // remembered once true
-	firstUser   sync.Mutex  // held by the one who is making the first user
-	setupCode   string      // empty when a user exists or the door is open
+	hasUsers  atomic.Bool // remembered once true
+	firstUser sync.Mutex  // held by the one who is making the first user
+	setupCode string      // empty when a user existed at start or the door stood open then
 }
 
 // New makes an Authority and reads from the store what it must know before the first
@@ -129,7 +128,11 @@ func (a *Authority) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot read whether somebody is set up: %w", err)
 	}
-	if mode != ModeOpen && !a.hasUsers.Load() {
+	needsSetup, err := a.NeedsSetup(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot read whether somebody is set up: %w", err)
+	}
+	if needsSetup && mode != ModeOpen {
 		a.setupCode = a.newID()
 	}
 	return nil
@@ -145,26 +148,33 @@ const (
 	ModeSetup                  // there is nobody who could show a credential yet: closed to all
 )
 
-// Mode reads how the door stands. An error is never evidence that nobody is set up.
+// Mode reads how the door stands. An error is never evidence that nobody is set up. Once
+// somebody is, it asks the store nothing.
 func (a *Authority) Mode(ctx context.Context) (Mode, error) {
-	if a.hasUsers.Load() {
+	if len(a.credentials.byID) > 0 || a.hasUsers.Load() {
 		return ModeClosed, nil
 	}
-	s, err := a.cfg.Store.State(ctx)
-	if err != nil {
-		return 0, Unavailable(err)
-	}
-	if s.HasUsers {
-		a.hasUsers.Store(true)
+	s, err := a.readState(ctx)
+	switch {
+	case err != nil:
+		return 0, err
+	case s.HasUsers:
 		return ModeClosed, nil
-	}
-	if len(a.credentials.byID) > 0 {
-		return ModeClosed, nil
-	}
-	if a.cfg.OpenAllowed && !s.Initialised {
+	case a.cfg.OpenAllowed && !s.Initialised:
 		return ModeOpen, nil
 	}
 	return ModeSetup, nil
+}
+
+func (a *Authority) readState(ctx context.Context) (State, error) {
+	s, err := a.cfg.Store.State(ctx)
+	if err != nil {
+		return State{}, Unavailable(err)
+	}
+	if s.HasUsers {
+		a.hasUsers.Store(true)
+	}
+	return s, nil
 }
 
 // NeedsSetup reports whether no user exists.
@@ -172,12 +182,9 @@ func (a *Authority) NeedsSetup(ctx context.Context) (bool, error) {
 	if a.hasUsers.Load() {
 		return false, nil
 	}
-	s, err := a.cfg.Store.State(ctx)
+	s, err := a.readState(ctx)
 	if err != nil {
-		return false, Unavailable(err)
-	}
-	if s.HasUsers {
-		a.hasUsers.Store(true)
+		return false, err
 	}
 	return !s.HasUsers, nil
 }
@@ -189,12 +196,18 @@ func (a *Authority) SetupCode() string { return a.setupCode }
 // mayMakeFirstUser judges what a first-user request carries: nothing is asked where the
 // door stands open, else the setup code or the operator's key.
 func (a *Authority) mayMakeFirstUser(ctx context.Context, code, key string) error {
-	mode, err := a.Mode(ctx)
-	switch {
-	case err != nil:
+	needsSetup, err := a.NeedsSetup(ctx)
+	if err != nil {
 		return err
-	case a.hasUsers.Load():
+	}
+	if !needsSetup {
 		return ErrTokenRequired
+	}
+	mode, err := a.Mode(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
 	case mode == ModeOpen:
 		return nil
 	case code != "":

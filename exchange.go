@@ -40,8 +40,14 @@ func (a *Authority) Exchange(ctx context.Context, by Caller, clientID string) (G
 		return Grant{}, err
 	}
 	a.seen.add(s.ID, struct{}{}, s.AccessUntil)
-	return a.grant(s, cred, now), nil
+	g := a.grant(s, cred, now)
+	if !g.signed() {
+		return Grant{}, Unavailable(errUnsignable)
+	}
+	return g, nil
 }
+
+func (g Grant) signed() bool { return g.AccessToken != "" && g.RefreshToken != "" }
 
 // accessExpiry is when an access token minted at the time minted expires, in a session that ends
 // at ends: tokens carry whole seconds, so both are cut to them.

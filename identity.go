@@ -62,7 +62,7 @@ type Identity struct {
 	Workspaces Workspaces // where the role holds
 	Workspace  string     // the one this request picked, a member of Workspaces
 	Session    string     // session id; empty for a key or API token presented as itself
-	Credential string     // id of the user, key or API token behind it
+	Credential string     // id of the user, or of the key or API token shown as itself; empty for a client's tokens
 	Expires    time.Time  // when the presented token expires; zero for keys and API tokens
 	Via        Via        // how it was shown
 	MustChange bool       // a person who may do nothing before choosing a password

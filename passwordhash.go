@@ -278,6 +278,11 @@ func (s *slots) acquire(ctx context.Context) error {
 	if err != nil || turn == nil {
 		return err
 	}
+	return s.wait(ctx, turn, place)
+}
+
+// wait returns nil when the turn has come, and gives place or turn back when ctx ends first.
+func (s *slots) wait(ctx context.Context, turn chan struct{}, place *list.Element) error {
 	select {
 	case <-turn:
 	case <-ctx.Done():

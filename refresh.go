@@ -63,5 +63,11 @@ func (a *Authority) Refresh(ctx context.Context, by Caller, token string) (Grant
 	if e := Refusal(refusal); e != nil && e.Code == CodeUnavailable {
 		a.cfg.Log.ErrorContext(ctx, "ALARM", "err", e, "request_id", by.RequestID)
 	}
-	return grant, refusal
+	if refusal == nil && !grant.signed() {
+		refusal = Unavailable(errUnsignable)
+	}
+	if refusal != nil {
+		return Grant{}, refusal
+	}
+	return grant, nil
 }

@@ -54,8 +54,15 @@ func (a *Authority) signIn(ctx context.Context, by Caller, username, password st
 	in := SignedIn{User: u, AccessToken: a.cfg.Keys.Sign(AccessToken, claims), Lifetime: a.cfg.SessionLife}
 	claims.ID, claims.ExpiresAt = a.newID(), s.Ends.Unix()
 	in.Cookie = a.cfg.Keys.Sign(CookieToken, claims)
+	if in.AccessToken == "" || in.Cookie == "" {
+		return SignedIn{}, Unavailable(errUnsignable)
+	}
 	return in, nil
 }
+
+// errUnsignable is for claims that no token may carry. What goes into them is checked where
+// it is made, so it means that something reached the store by another way.
+var errUnsignable = errors.New("the claims cannot be signed")
 
 // comparePassword is the one place where a password is compared with an account's. Every
 // way to present one goes through it, and so shares its counter. The comparison is

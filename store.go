@@ -76,7 +76,8 @@ type UserStore interface {
 	// ChangeUser lets change say what user id becomes, given it and the census of the
 	// enabled users beside it; change's error is returned and nothing is changed. Role,
 	// workspaces, disabled and must-change are kept. When any but must-change differs,
-	// Version grows and all its sessions end. Not found: false.
+	// Version grows and all its sessions end, those of its keys too. What changes nothing
+	// is not audited. Not found: false.
 	ChangeUser(ctx context.Context, id string, change func(u User, others Census) (User, error), a AuditEntry) (User, []EndedSession, bool, error)
 	// DeleteUser deletes user id and ends its sessions, unless check refuses.
 	DeleteUser(ctx context.Context, id string, check func(u User, others Census) error, a AuditEntry) ([]EndedSession, bool, error)
@@ -124,11 +125,13 @@ type SessionStore interface {
 	// AdvanceRefresh lets decide judge the presentation of a refresh token: the session is read,
 	// decide called and its decision kept in one transaction that no other on the same
 	// session overlaps. a is written when the session ends by it. Not found: false, and decide is not called.
+	// Advancing a session that has ended is an error.
 	AdvanceRefresh(ctx context.Context, id string, decide func(RefreshState) RefreshDecision, a AuditEntry) (found bool, err error)
 	// EndSession ends one session; one that has ended already is found and left as it is.
 	EndSession(ctx context.Context, id, reason string, a AuditEntry) (EndedSession, bool, error)
 	// EndUnconfigured ends the live sessions of configured credentials that are not in
-	// keep, a map from credential to its terms, with reason EndCredentialGone.
+	// keep, a map from credential to its terms, with reason EndCredentialGone. For each such
+	// credential a is written once, with it as the target.
 	EndUnconfigured(ctx context.Context, keep map[string]string, a AuditEntry) ([]EndedSession, error)
 	// EndedSessions calls yield for every ended session that a token not yet expired
 	// may belong to; an error of yield stops it and is returned.

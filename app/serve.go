@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"time"
 
 	"doorward"
@@ -146,11 +145,7 @@ func open(ctx context.Context, s Settings, log *slog.Logger, now func() time.Tim
 		return nil, err
 	}
 	h.warnings = append(h.warnings, warnings...)
-	path := s.Database.Path
-	if path == "" {
-		path = filepath.Join(s.DataDir, "doorward.db")
-	}
-	if h.store, err = store.OpenSQLite(ctx, path, now); err != nil {
+	if h.store, err = store.OpenSQLite(ctx, s.Database.Path, now); err != nil {
 		return nil, err
 	}
 	if err := h.openAuthority(ctx, current, previous); err != nil {
@@ -293,10 +288,6 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 	}
 	if s.AuthEnabled != nil && !*s.AuthEnabled {
 		health.Warnings = append(health.Warnings, "auth.enabled=false: the service is open to all")
-		h.warnings = append(h.warnings, "auth.enabled=false: the service is open to all, and no credential is read on the way to it")
-	}
-	if s.OpenMode == OpenAlways {
-		h.warnings = append(h.warnings, "open_mode=always: while nobody is set up, the service is open to everybody who can reach it")
 	}
 	doors := api.Config{Authority: h.authority, Prefix: s.PathPrefix, CookieName: s.CookieName, Health: health, HealthPath: s.HealthPath}
 	if s.MetricsListen == "" {
