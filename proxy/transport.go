@@ -1,0 +1,80 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// newTransport keeps enough idle connections that a busy door does not dial anew for each
+// request (net/http keeps two), takes no proxy from the environment, and leaves encodings
+// and redirects to client and service. HTTP/1.1 only, also over TLS: one request, one
+// connection, so that one which stalls holds up nobody else.
+//
+// It tries a request again only as net/http does: when a kept connection turned out to be
+// closed, and the method is idempotent or nothing was written.
+func newTransport(timeout time.Duration) *http.Transport {
+	dialer := net.Dialer{Timeout: min(10*time.Second, timeout), KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return &patientConn{Conn: conn, patience: timeout}, nil
+		},
+		DisableCompression:     true,
+		MaxIdleConns:           1024,
+		MaxIdleConnsPerHost:    1024,
+		IdleConnTimeout:        90 * time.Second,
+		TLSHandshakeTimeout:    min(10*time.Second, timeout),
+		ResponseHeaderTimeout:  timeout,
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: 1 << 20,
+	}
+}
+
+// patientConn is a connection on which a write may wait only so long. The transport's own
+// time-out begins when the request is fully written, which a service that stops reading
+// in the middle of it never lets happen.
+type patientConn struct {
+	net.Conn
+	patience time.Duration
+}
+
+// Write is net.Conn's, with patience for a time-out. The deadline is for the socket, so it
+// is counted by the clock of the machine.
+func (c *patientConn) Write(b []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.patience)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+// CloseWrite lets one direction of a WebSocket end before the other.
+func (c *patientConn) CloseWrite() error {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return fmt.Errorf("%T cannot be closed for writing alone: %w", c.Conn, http.ErrNotSupported)
+	}
+	return half.CloseWrite()
+}
+
+// buffers are what answers are copied through.
+type buffers struct{ pool sync.Pool }
+
+type buffer [32 << 10]byte
+
+// Get returns a buffer with whatever was in it.
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*buffer); ok {
+		return p[:]
+	}
+	return new(buffer)[:]
+}
+
+// Put takes a buffer back that came from Get.
+func (b *buffers) Put(p []byte) { b.pool.Put((*buffer)(p)) }
