@@ -1,0 +1,111 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"doorward"
+)
+
+// CountFailure implements doorward.LockoutStore.
+func (s *Store) CountFailure(ctx context.Context, account string, policy doorward.LockoutPolicy) (time.Duration, error) {
+	var left time.Duration
+	err := s.write(ctx, "count a failed attempt", func(ctx context.Context, t *tx) error {
+		// By name, since who is counted for the first time has no row to lock.
+		if err := t.lock(ctx, "lockout "+account); err != nil {
+			return err
+		}
+		now, err := t.now(ctx)
+		if err != nil {
+			return err
+		}
+		var times string
+		var lockedUntil int64
+		_, err = t.get(ctx, []any{&times, &lockedUntil}, `SELECT times, locked_until FROM lockouts WHERE account = $1`, account)
+		if err != nil {
+			return err
+		}
+		before := doorward.Failures{LockedUntil: fromMillis(lockedUntil)}
+		if before.Times, err = parseTimes(times); err != nil {
+			return t.failed(ctx, err)
+		}
+		var after doorward.Failures
+		if after, left = policy.Count(before, now); left > 0 {
+			return nil
+		}
+		_, err = t.exec(ctx, `
+			INSERT INTO lockouts (account, times, locked_until, last) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (account) DO UPDATE SET
+				times = excluded.times, locked_until = excluded.locked_until, last = excluded.last`,
+			account, formatTimes(after.Times), millis(after.LockedUntil), millis(now))
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return left, nil
+}
+
+// LockedFor implements doorward.LockoutStore.
+func (s *Store) LockedFor(ctx context.Context, account string) (time.Duration, error) {
+	a := s.asker("read whether an account is locked")
+	var lockedUntil int64
+	found, err := a.get(ctx, []any{&lockedUntil}, `SELECT locked_until FROM lockouts WHERE account = $1`, account)
+	if err != nil || !found || lockedUntil == 0 {
+		return 0, err
+	}
+	now, err := s.engine.now(ctx, a)
+	if err != nil {
+		return 0, err
+	}
+	return max(0, fromMillis(lockedUntil).Sub(now)), nil
+}
+
+// ClearFailures implements doorward.LockoutStore.
+func (s *Store) ClearFailures(ctx context.Context, account string, a doorward.AuditEntry) error {
+	return s.write(ctx, "clear the failed attempts of an account", func(ctx context.Context, t *tx) error {
+		now, err := t.now(ctx)
+		if err != nil {
+			return err
+		}
+		if err := t.clearFailures(ctx, account); err != nil {
+			return err
+		}
+		return t.audit(ctx, now, a)
+	})
+}
+
+func (t *tx) clearFailures(ctx context.Context, account string) error {
+	_, err := t.exec(ctx, `DELETE FROM lockouts WHERE account = $1`, account)
+	return err
+}
+
+// formatTimes joins the milliseconds of times by commas.
+func formatTimes(times []time.Time) string {
+	var b []byte
+	for i, t := range times {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, millis(t), 10)
+	}
+	return string(b)
+}
+
+func parseTimes(s string) ([]time.Time, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var times []time.Time
+	for part := range strings.SplitSeq(s, ",") {
+		ms, err := strconv.ParseInt(part, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("damaged list of times: %w", err)
+		}
+		times = append(times, fromMillis(ms))
+	}
+	return times, nil
+}

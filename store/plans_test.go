@@ -1,0 +1,165 @@
+package store
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"doorward"
+)
+
+// hash is a password's, as doorward.ParsePasswordHash takes it.
+const hash doorward.PasswordHash = "$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+
+var (
+	noted   = doorward.AuditEntry{Action: "test", ActorKind: doorward.KindUser, Actor: "usr_a", ActorName: "anna", Target: "x", Org: "default", Address: "192.0.2.1", RequestID: "r1", Detail: "in words"}
+	anybody = func(doorward.User) error { return nil }
+	anyone  = func(doorward.User, doorward.Census) error { return nil }
+	demote  = func(u doorward.User, _ doorward.Census) (doorward.User, error) {
+		u.Role, u.Workspaces = doorward.Viewer, nil
+		return u, nil
+	}
+	lockSoon = doorward.LockoutPolicy{Attempts: 3, Window: time.Hour, Duration: time.Hour}
+)
+
+func person(id, name string) doorward.User {
+	return doorward.User{ID: id, Username: name, Role: doorward.Admin, Org: doorward.Default, Workspaces: []string{doorward.Default}}
+}
+
+func session(id, credential string, c *clock) doorward.Session {
+	return doorward.Session{
+		ID: id, Kind: doorward.KindClient, Subject: "my-app", Credential: credential, Configured: true, Terms: "editor", Org: doorward.Default,
+		Workspaces: doorward.Default, Created: c.now(), Ends: c.now().Add(24 * time.Hour), AccessUntil: c.now().Add(time.Hour),
+		Chain: doorward.Chain{Head: "j0", Minted: c.now()},
+	}
+}
+
+// exercise runs every statement there is.
+func exercise(t *testing.T, s *Store, c *clock) {
+	t.Helper()
+	ctx := t.Context()
+	try := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	_, err := s.Salt(ctx, make([]byte, saltSize))
+	try("salt", err)
+	_, err = s.CreateFirstUser(ctx, person("usr_a", "anna"), hash, noted)
+	try("first user", err)
+	try("user", s.CreateUser(ctx, person("usr_b", "berta"), hash, noted))
+	_, _, err = s.User(ctx, "usr_a")
+	try("by id", err)
+	_, _, _, err = s.UserByName(ctx, "anna")
+	try("by name", err)
+	_, err = s.Users(ctx, doorward.UserQuery{Org: doorward.Default, Search: "a", Limit: 10})
+	try("users", err)
+	for range 4 {
+		_, err = s.CountFailure(ctx, "anna", lockSoon)
+		try("count", err)
+	}
+	_, err = s.LockedFor(ctx, "anna")
+	try("locked", err)
+	try("sign in", s.SignIn(ctx, session("ses_a", "usr_a", c), 0, "anna", 10, noted))
+	try("create session", s.CreateSession(ctx, session("ses_m", "tok_1", c), 10, noted))
+	_, _, err = s.Session(ctx, "ses_a")
+	try("session", err)
+	_, err = s.AdvanceRefresh(ctx, "ses_m", func(at doorward.RefreshState) doorward.RefreshDecision {
+		return doorward.RefreshDecision{Outcome: doorward.Advanced, Chain: at.Session.Chain}
+	}, noted)
+	try("refresh", err)
+	_, _, err = s.EndSession(ctx, "ses_a", "x", noted)
+	try("end", err)
+	_, err = s.EndUnconfigured(ctx, nil, noted)
+	try("unconfigured", err)
+	try("ended", s.EndedSessions(ctx, func(doorward.EndedSession) error { return nil }))
+	_, _, err = s.SetPassword(ctx, doorward.NewPassword{UserID: "usr_a", Hash: hash}, anybody, noted)
+	try("password", err)
+	try("upgrade", s.UpgradePassword(ctx, "usr_a", 1, hash))
+	_, _, _, err = s.ChangeUser(ctx, "usr_a", demote, noted)
+	try("change", err)
+	_, _, err = s.DeleteUser(ctx, "usr_a", anyone, noted)
+	try("delete", err)
+	_, err = s.State(ctx)
+	try("state", err)
+	try("ping", s.Ping(ctx))
+	try("prune", s.Prune(ctx, time.Hour))
+}
+
+// scans are the steps that may read a whole table or index, with the reason.
+var scans = map[string]string{
+	"SCAN users USING COVERING INDEX sqlite_autoindex_users_2": "stops at the first user",
+	"SCAN users USING COVERING INDEX users_census":             "counts the enabled users by role, when one is changed",
+	"SCAN sessions USING COVERING INDEX sessions_configured":   "the live sessions of configured credentials, at start",
+}
+
+func TestEveryStatementUsesAnIndex(t *testing.T) {
+	t.Parallel()
+	s, c := open(t, filepath.Join(t.TempDir(), "doorward.db"))
+	exercise(t, s, c)
+	w := <-s.turns
+	defer func() { s.turns <- w }()
+	var texts []string
+	for text := range w.statements {
+		texts = append(texts, text)
+	}
+	s.asked.Range(func(text, _ any) bool {
+		texts = append(texts, text.(string))
+		return true
+	})
+	if len(texts) < 30 {
+		t.Fatalf("only %d statements were used", len(texts))
+	}
+	var args [21]any
+	for i := range args {
+		args[i] = "x"
+	}
+	hot := map[string]bool{ // each must be some statement's step
+		"SEARCH sessions USING COVERING INDEX sessions_live (credential=? AND ends>?)": false, // the limit
+		"SEARCH sessions USING INDEX sqlite_autoindex_sessions_1 (id=?)":               false, // a session
+		"SEARCH sessions USING COVERING INDEX sessions_ended (access_until>?)":         false, // the ended
+		"SEARCH sessions USING INDEX sessions_prune (ends<?)":                          false,
+		"SEARCH lockouts USING INDEX lockouts_prune (last<?)":                          false,
+		"SEARCH u USING INDEX users_page (org=? AND canonical>?)":                      false,
+	}
+	for _, text := range texts {
+		for _, step := range plan(t, w, text, args[:]) {
+			if _, ok := hot[step]; ok {
+				hot[step] = true
+			}
+			if strings.HasPrefix(step, "SCAN") && scans[step] == "" || strings.Contains(step, "TEMP B-TREE") {
+				t.Errorf("%s\n%s", step, text)
+			}
+		}
+	}
+	for step, used := range hot {
+		if !used {
+			t.Errorf("no statement does this: %s", step)
+		}
+	}
+}
+
+// plan returns the steps that SQLite would take.
+func plan(t *testing.T, w *writer, text string, args []any) []string {
+	t.Helper()
+	rows, err := w.conn.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+text, args...)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	defer rows.Close()
+	var steps []string
+	for rows.Next() {
+		var id, parent, unused int
+		var step string
+		if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+			t.Fatal(err)
+		}
+		steps = append(steps, step)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return steps
+}

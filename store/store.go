@@ -1,0 +1,93 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"sync"
+	"time"
+
+	"doorward"
+)
+
+var _ doorward.Store = (*Store)(nil)
+
+// errClosed is what every method returns after Close.
+var errClosed = errors.New("the store is closed")
+
+// Store is a doorward.Store over SQL. Open one with OpenSQLite; it is safe for concurrent
+// use.
+type Store struct {
+	engine  engine
+	readers *sql.DB
+	asked   sync.Map // SQL text to *sql.Stmt of readers
+
+	writers *sql.DB
+	turns   chan *writer // idle writers; who takes one has the turn
+
+	closing  sync.Once
+	closed   chan struct{}
+	closeErr error
+}
+
+// engine is all that database engines differ in once they are open.
+type engine struct {
+	// now reads the clock by which everything here is judged.
+	now func(ctx context.Context, a asker) (time.Time, error)
+	// rowLock ends a SELECT whose rows no other transaction may change before this one ends.
+	rowLock string
+	// nameLock is a statement that lets no other transaction have the lock named $1
+	// before this one ends, for what has no row of its own. Empty where not needed.
+	nameLock string
+}
+
+// newStore takes over both pools; writers is how many transactions may run at once.
+func newStore(e engine, readers, writers *sql.DB, n int) *Store {
+	s := &Store{
+		engine: e, readers: readers, writers: writers,
+		turns: make(chan *writer, n), closed: make(chan struct{}),
+	}
+	for range n {
+		s.turns <- &writer{store: s}
+	}
+	return s
+}
+
+// Ping implements doorward.Store.
+func (s *Store) Ping(ctx context.Context) error {
+	var id int64
+	found, err := s.asker("read the store").get(ctx, []any{&id}, `SELECT id FROM meta WHERE id = 1`)
+	if err == nil && !found {
+		err = errors.New("cannot read the store: its first row is missing")
+	}
+	return err
+}
+
+// Close lets the transactions under way end, refuses new ones and closes the store. What
+// was acknowledged is durable without it. Closing again is nothing.
+func (s *Store) Close() error {
+	s.closing.Do(func() {
+		close(s.closed)
+		idle := make([]*writer, 0, cap(s.turns))
+		for range cap(s.turns) {
+			idle = append(idle, <-s.turns)
+		}
+		// The writers last: on SQLite the last one out tidies the file up, which a
+		// connection that can change nothing could not.
+		errs := []error{s.readers.Close()}
+		for _, w := range idle {
+			errs = append(errs, w.close())
+		}
+		s.closeErr = errors.Join(append(errs, s.writers.Close())...)
+	})
+	return s.closeErr
+}
+
+func (s *Store) isClosed() bool {
+	select {
+	case <-s.closed:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,139 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"doorward"
+)
+
+var contextTests = []test{
+	{"who has left already gets the reason and has no effect", func(k *kit) {
+		u := k.user("anna")
+		s := k.signIn(u)
+		gone, leave := context.WithCancel(k.ctx())
+		leave()
+		for name, call := range k.everyMethod(gone, u, s) {
+			if err := call(); !errors.Is(err, context.Canceled) {
+				k.Errorf("%s: error %v, want the context's", name, err)
+			}
+		}
+		if !sameUser(k.known(u.ID), u) || !sameSession(k.session(s.ID), s) {
+			k.Error("something changed")
+		}
+		k.lockedFor("anna", 0)
+		page, err := k.Users(k.ctx(), doorward.UserQuery{Org: doorward.Default, Limit: 10})
+		k.ok(err)
+		if len(page) != 1 {
+			k.Errorf("%d users, want 1", len(page))
+		}
+	}},
+	{"who leaves while waiting gets the reason and has no effect", func(k *kit) {
+		s := k.exchange("tok_1", "editor")
+		inside, proceed, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		go func() {
+			_, err := k.AdvanceRefresh(k.ctx(), s.ID, func(doorward.RefreshState) doorward.RefreshDecision {
+				close(inside)
+				<-proceed
+				return doorward.RefreshDecision{Outcome: doorward.Reused}
+			}, entry("session.end"))
+			done <- err
+		}()
+		<-inside
+		ctx, leave := context.WithCancel(k.ctx())
+		waiting := &watched{Context: ctx, asked: make(chan struct{})}
+		left := make(chan error, 1)
+		go func() {
+			// The same session, which on any store can be changed by one at a time.
+			_, _, err := k.EndSession(waiting, s.ID, "by who has left", entry("session.end"))
+			left <- err
+		}()
+		<-waiting.asked
+		leave()
+		if err := <-left; !errors.Is(err, context.Canceled) {
+			k.Errorf("error %v, want the context's", err)
+		}
+		close(proceed)
+		k.ok(<-done)
+		if got := k.session(s.ID); got.EndReason != doorward.EndReuse {
+			k.Errorf("ended for %q, want %q", got.EndReason, doorward.EndReuse)
+		}
+	}},
+	{"a panic of the caller's is the caller's alone", func(k *kit) {
+		s := k.exchange("tok_1", "editor")
+		func() {
+			defer func() {
+				if r := recover(); r != "mine" {
+					k.Errorf("recovered %v, want mine", r)
+				}
+			}()
+			_, _ = k.AdvanceRefresh(k.ctx(), s.ID, func(doorward.RefreshState) doorward.RefreshDecision { panic("mine") }, entry("session.end"))
+		}()
+		_, found, err := k.EndSession(k.ctx(), s.ID, doorward.EndSignedOut, entry("session.end"))
+		if !found || err != nil {
+			k.Errorf("after it: found %v, error %v", found, err)
+		}
+	}},
+}
+
+// watched is a context that tells when somebody asks for its end.
+type watched struct {
+	context.Context
+	once  sync.Once
+	asked chan struct{}
+}
+
+func (w *watched) Done() <-chan struct{} {
+	w.once.Do(func() { close(w.asked) })
+	return w.Context.Done()
+}
+
+// everyMethod calls each method that takes a context and would do something.
+func (k *kit) everyMethod(ctx context.Context, u doorward.User, s doorward.Session) map[string]func() error {
+	fresh, now := k.person("berta"), s.Created
+	n := k.sessionOf(u, now)
+	return map[string]func() error{
+		"Ping":            func() error { return k.Ping(ctx) },
+		"Prune":           func() error { return k.Prune(ctx, 0) },
+		"Salt":            func() error { _, err := k.Salt(ctx, make([]byte, 32)); return err },
+		"State":           func() error { _, err := k.State(ctx); return err },
+		"MarkInitialised": func() error { return k.MarkInitialised(ctx) },
+		"CreateFirstUser": func() error { _, err := k.CreateFirstUser(ctx, fresh, hashOne, entry("x")); return err },
+		"CreateUser":      func() error { return k.CreateUser(ctx, fresh, hashOne, entry("x")) },
+		"User":            func() error { _, _, err := k.User(ctx, u.ID); return err },
+		"UserByName":      func() error { _, _, _, err := k.UserByName(ctx, "anna"); return err },
+		"Users":           func() error { _, err := k.Users(ctx, doorward.UserQuery{Org: u.Org, Limit: 1}); return err },
+		"ChangeUser":      func() error { _, _, _, err := k.ChangeUser(ctx, u.ID, disable, entry("x")); return err },
+		"DeleteUser": func() error {
+			_, _, err := k.DeleteUser(ctx, u.ID, func(doorward.User, doorward.Census) error { return nil }, entry("x"))
+			return err
+		},
+		"SetPassword": func() error {
+			_, _, err := k.SetPassword(ctx, doorward.NewPassword{UserID: u.ID, Hash: hashTwo}, agree, entry("x"))
+			return err
+		},
+		"UpgradePassword": func() error { return k.UpgradePassword(ctx, u.ID, u.Version, hashTwo) },
+		"SignIn":          func() error { return k.SignIn(ctx, n, u.Version, "anna", 10, entry("x")) },
+		"CreateSession":   func() error { return k.CreateSession(ctx, n, 10, entry("x")) },
+		"Session":         func() error { _, _, err := k.Session(ctx, s.ID); return err },
+		"AdvanceRefresh": func() error {
+			_, err := k.AdvanceRefresh(ctx, s.ID, func(doorward.RefreshState) doorward.RefreshDecision {
+				return doorward.RefreshDecision{Outcome: doorward.Reused}
+			}, entry("x"))
+			return err
+		},
+		"EndSession":      func() error { _, _, err := k.EndSession(ctx, s.ID, "x", entry("x")); return err },
+		"EndUnconfigured": func() error { _, err := k.EndUnconfigured(ctx, nil, entry("x")); return err },
+		"EndedSessions": func() error {
+			return k.EndedSessions(ctx, func(doorward.EndedSession) error { return nil })
+		},
+		"CountFailure": func() error {
+			_, err := k.CountFailure(ctx, "anna", doorward.LockoutPolicy{Attempts: 1, Window: time.Hour, Duration: time.Hour})
+			return err
+		},
+		"LockedFor":     func() error { _, err := k.LockedFor(ctx, "anna"); return err },
+		"ClearFailures": func() error { return k.ClearFailures(ctx, "anna", entry("x")) },
+	}
+}
