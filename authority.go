@@ -194,8 +194,9 @@ func (a *Authority) NeedsSetup(ctx context.Context) (bool, error) {
 func (a *Authority) SetupCode() string { return a.setupCode }
 
 // mayMakeFirstUser judges what a first-user request carries: nothing is asked where the
-// door stands open, else the setup code or the operator's key.
-func (a *Authority) mayMakeFirstUser(ctx context.Context, code, key string) error {
+// door stands open, else the setup code or the operator's key. keys are what stands where
+// one could be: a stale token in one place does not spoil the key in the other.
+func (a *Authority) mayMakeFirstUser(ctx context.Context, code string, keys []string) error {
 	needsSetup, err := a.NeedsSetup(ctx)
 	if err != nil {
 		return err
@@ -215,13 +216,15 @@ func (a *Authority) mayMakeFirstUser(ctx context.Context, code, key string) erro
 			return nil
 		}
 		return ErrInvalidToken
-	case key != "":
+	case len(keys) == 0:
+		return ErrTokenRequired
+	}
+	for _, key := range keys {
 		if c, ok := a.credentials.find(key); ok && c.Kind == KindKey {
 			return nil
 		}
-		return ErrInvalidToken
 	}
-	return ErrTokenRequired
+	return ErrInvalidToken
 }
 
 // Sweep forgets what need not be remembered any more, in memory and in the store. The

@@ -15,8 +15,8 @@ type NewUser struct {
 // CreateFirstUser makes the user that ends the first run. What allows it is the setup
 // code or the operator's key; nothing where the door stands open. Of any number of attempts exactly one
 // wins; the others get ErrTokenRequired, before a password is hashed for them.
-func (a *Authority) CreateFirstUser(ctx context.Context, by Caller, code, key string, n NewUser) (User, error) {
-	if err := a.mayMakeFirstUser(ctx, code, key); err != nil {
+func (a *Authority) CreateFirstUser(ctx context.Context, by Caller, code string, keys []string, n NewUser) (User, error) {
+	if err := a.mayMakeFirstUser(ctx, code, keys); err != nil {
 		return User{}, err
 	}
 	role := Superadmin

@@ -32,9 +32,9 @@ func (a *api) createUser(w http.ResponseWriter, r *http.Request, p *gate.Pass) e
 	}
 	var u doorward.User
 	if p.Identity.IsZero() { // only where no user exists does the door let nobody in
-		var key string
-		if key, err = headerSecret(r); err == nil {
-			u, err = a.Authority.CreateFirstUser(r.Context(), p.Caller(r), r.Header.Get("X-Setup-Code"), key, n)
+		var keys []string
+		if keys, err = headerSecrets(r); err == nil {
+			u, err = a.Authority.CreateFirstUser(r.Context(), p.Caller(r), r.Header.Get("X-Setup-Code"), keys, n)
 		}
 	} else {
 		u, err = a.Authority.CreateUser(r.Context(), p.Caller(r), n)
@@ -63,16 +63,21 @@ func newUser(o object) (n doorward.NewUser, err error) {
 	return n, err
 }
 
-// headerSecret is the operator's key as a first-user request may carry it.
-func headerSecret(r *http.Request) (string, error) {
-	if token, present, err := gate.Bearer(r); err != nil || present {
-		return token, err
+// headerSecrets is what stands where a first-user request may carry the operator's key.
+func headerSecrets(r *http.Request) ([]string, error) {
+	var secrets []string
+	token, present, err := gate.Bearer(r)
+	if err != nil {
+		return nil, err
+	}
+	if present {
+		secrets = append(secrets, token)
 	}
 	keys := r.Header.Values("X-Api-Key")
 	if len(keys) > 1 {
-		return "", doorward.Invalid("X-API-Key", "must not be given twice")
+		return nil, doorward.Invalid("X-API-Key", "must not be given twice")
 	}
-	return r.Header.Get("X-Api-Key"), nil
+	return append(secrets, keys...), nil
 }
 
 // pageSize is how many users a page lists.

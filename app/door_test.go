@@ -101,3 +101,14 @@ func TestFirstRunToGuardedService(t *testing.T) {
 	d.do("GET", "/api/pipelines").refused(http.StatusUnauthorized, "token required")
 	d.do("GET", "/api/pipelines", bearer(root)).want(http.StatusOK)
 }
+
+// TestAStaleTokenDoesNotSpoilTheOperatorsKey: the door of the first user reads no credential, so what
+// stands in one header does not decide about the other.
+func TestAStaleTokenDoesNotSpoilTheOperatorsKey(t *testing.T) {
+	t.Parallel()
+	const key = "brk_an operator's key of our own making"
+	d := newDoor(t, "api_key="+strings.ReplaceAll(key, " ", "_"))
+	first := jsonBody(`{"username":"root","password":"` + rootPassword + `"}`)
+	d.do("POST", "/api/auth/users", first, bearer("stale"), apiKey("wrong")).refused(http.StatusUnauthorized, "invalid token")
+	d.do("POST", "/api/auth/users", first, bearer("stale"), apiKey(strings.ReplaceAll(key, " ", "_"))).want(http.StatusCreated)
+}

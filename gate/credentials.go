@@ -85,16 +85,20 @@ func bearer(value string) (string, bool) {
 
 // Cookie returns the value of the session cookie called name. Browsers send several of
 // one name when a sibling host or a parent path has planted one: if they differ, none can
-// be believed.
+// be believed. Read as it is stripped on the way to the service: pairs end at a semicolon
+// wherever it stands, and what net/http would skip as ill-formed counts.
 func Cookie(r *http.Request, name string) (value string, present bool, err error) {
-	if len(r.Header["Cookie"]) == 0 {
-		return "", false, nil
-	}
-	for _, c := range r.CookiesNamed(name) {
-		if present && c.Value != value {
-			return "", true, doorward.Invalid("Cookie", "%s is given twice with different values", name)
+	for _, line := range r.Header["Cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			n, v, _ := strings.Cut(pair, "=")
+			if strings.Trim(n, " \t") != name {
+				continue
+			}
+			if v = strings.Trim(v, " \t"); present && v != value {
+				return "", true, doorward.Invalid("Cookie", "%s is given twice with different values", name)
+			}
+			value, present = v, true
 		}
-		value, present = c.Value, true
 	}
 	return value, present, nil
 }

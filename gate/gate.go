@@ -86,7 +86,7 @@ type Pass struct {
 	Secure    bool       // the client speaks HTTPS
 	Host      string     // the name that the client asked for
 	Path      string     // canonical, decoded: what was judged
-	RawPath   string     // canonical, escaped: what is forwarded; empty when it is the same
+	RawPath   string     // canonical, escaped: what is forwarded; empty when url.URL writes Path so by itself
 	// StripAuthorization says that the Authorization header was ours to read and must not reach the service.
 	StripAuthorization bool
 
@@ -127,11 +127,13 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o := g.judgeOrigin(r)
 	p := &Pass{RequestID: newRequestID(), Client: o.client, Peer: o.peer, Forwarded: o.forwarded, Secure: o.secure, Host: o.host, Path: r.URL.Path}
 	w.Header().Set("X-Request-Id", p.RequestID)
+	p.rule = "the form of a request"
 	r, err := g.scope(r, p)
 	if err != nil {
 		g.refuse(w, r, p, err)
 		return
 	}
+	p.rule = "our own paths"
 	d, allow, ours, err := g.doors.find(r, p.Path)
 	if err != nil {
 		if allow != "" {
@@ -154,18 +156,27 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// maxCookies is far above what a browser keeps for a site (180), and below what makes
+// libraries behind the door read none at all.
+const maxCookies = 1000
+
 // scope brings the request into the form in which everything behind sees it.
 func (g *Gate) scope(r *http.Request, p *Pass) (*http.Request, error) {
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
 		return r, errMethod
+	}
+	for _, line := range r.Header["Cookie"] {
+		if strings.Count(line, ";") >= maxCookies {
+			return r, doorward.Invalid("Cookie", "must not hold more than %d", maxCookies)
+		}
 	}
 	escaped, decoded, err := canonicalPath(r)
 	if err != nil {
 		return r, err
 	}
 	p.Path = decoded
-	if escaped != decoded {
-		p.RawPath = escaped
+	if (&url.URL{Path: decoded}).EscapedPath() != escaped {
+		p.RawPath = escaped // url.URL alone would write it in another way
 	}
 	if r.URL.Path == decoded && r.URL.RawPath == "" && p.RawPath == "" {
 		return r, nil
@@ -181,17 +192,9 @@ func (g *Gate) scope(r *http.Request, p *Pass) (*http.Request, error) {
 // openDoor judges a request to one of our own doors and lets it be answered.
 func (g *Gate) openDoor(w http.ResponseWriter, r *http.Request, p *Pass, d *Door) error {
 	p.rule = "door " + d.Method + " " + d.Pattern
-	reads, need := d.Reads, d.Need
-	mode, err := g.Authority.Mode(r.Context())
-	if err != nil && (need != doorward.NeedNothing || d.NoCredential != nil) {
-		return err
-	}
-	if mode == doorward.ModeOpen {
-		if err := g.openRequest(r); err != nil {
-			return err
-		}
-	}
-	sameOrigin := d.SameOrigin
+	reads, need, sameOrigin := d.Reads, d.Need, d.SameOrigin
+	// Asked before the mode: if a first user is made in between, the mode is the newer
+	// fact, and nobody is told to set up what has just been set up.
 	if d.NoCredential != nil {
 		free, err := d.NoCredential(r)
 		if err != nil {
@@ -199,6 +202,15 @@ func (g *Gate) openDoor(w http.ResponseWriter, r *http.Request, p *Pass, d *Door
 		}
 		if free {
 			reads, need, sameOrigin = ReadsNothing, doorward.NeedNothing, true
+		}
+	}
+	mode, err := g.Authority.Mode(r.Context())
+	if err != nil && (need != doorward.NeedNothing || d.NoCredential != nil) {
+		return err
+	}
+	if mode == doorward.ModeOpen {
+		if err := g.openRequest(r); err != nil {
+			return err
 		}
 	}
 	if reads == ReadsItself {
@@ -239,8 +251,10 @@ func (g *Gate) openService(w http.ResponseWriter, r *http.Request, p *Pass) erro
 
 // admit is the decision about the service behind, the same in every placement.
 func (g *Gate) admit(r *http.Request, p *Pass) error {
-	if a := r.Header["Authorization"]; len(a) > 0 {
-		_, p.StripAuthorization = bearer(a[0])
+	for _, a := range r.Header["Authorization"] {
+		if _, ours := bearer(a); ours {
+			p.StripAuthorization = true
+		}
 	}
 	if g.Disabled {
 		p.Identity, p.rule = doorward.Anonymous, "auth.enabled=false"
@@ -296,6 +310,7 @@ func (g *Gate) identify(r *http.Request, p *Pass, reads Reads) error {
 		return err
 	}
 	if id.Workspace, err = id.PickWorkspace(asked); err != nil {
+		p.Identity, p.rule = id, "X-Workspace-ID needs membership" // for the log
 		return err
 	}
 	p.Identity = id

@@ -9,11 +9,15 @@ import (
 	"doorward"
 )
 
-// forwarding are the headers by which a proxy gives itself away. In open mode one of them
-// means that the request was not made on this machine, whatever the connection says.
-var forwarding = []string{
-	"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Server",
-	"X-Real-Ip", "True-Client-Ip", "X-Client-Ip", "Cf-Connecting-Ip", "Via",
+// forwarding reports whether name is a header by which a proxy gives itself away. In open
+// mode one of them means that the request was not made on this machine, whatever the
+// connection says.
+func forwarding(name string) bool {
+	switch name {
+	case "Forwarded", "X-Real-Ip", "True-Client-Ip", "X-Client-Ip", "Cf-Connecting-Ip", "Via":
+		return true
+	}
+	return strings.HasPrefix(name, "X-Forwarded") // there are more than anybody has listed
 }
 
 // openRequest refuses what in open mode could be somebody else's hand on this machine's
@@ -23,17 +27,17 @@ func (g *Gate) openRequest(r *http.Request) error {
 	if !g.openHost(r.Host) {
 		return doorward.ErrCrossOrigin
 	}
-	for _, name := range forwarding {
-		if _, given := r.Header[name]; given {
+	for name := range r.Header {
+		if forwarding(name) {
 			return doorward.ErrCrossOrigin
 		}
 	}
 	// Stricter than for cookies: where everybody is let in, reading is no less than
 	// writing, so safe methods are judged as well.
-	switch r.Header.Get("Sec-Fetch-Site") {
-	case "", "none", "same-origin":
-	default:
-		return doorward.ErrCrossOrigin
+	for _, site := range r.Header["Sec-Fetch-Site"] {
+		if site != "none" && site != "same-origin" {
+			return doorward.ErrCrossOrigin
+		}
 	}
 	if o := r.Header.Values("Origin"); len(o) > 0 {
 		if len(o) > 1 || !g.ownOrigin(o[0], r.Host) {

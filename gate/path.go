@@ -2,6 +2,7 @@ package gate
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"doorward"
@@ -10,8 +11,9 @@ import (
 // canonicalPath returns the one form of a request's path: the escaped one that is
 // forwarded and the decoded one that is judged. Dot segments (also as %2e) and double
 // slashes are cleaned (RFC 3986, section 5.2.4), escapes of unreserved characters are
-// undone and the rest written upper-case (section 6.2.2), so that two targets which a
-// service would take for the same are the same here, before anything is decided.
+// undone and the rest written upper-case (section 6.2.2), and what must be escaped is, so
+// that two targets which a service would take for the same are the same here, before
+// anything is decided. The canonical form of a canonical form is itself.
 //
 // What servers are known to read in different ways is refused: an encoded slash, a
 // backslash, a control character, a raw '#', and dots followed by a path parameter ("..;").
@@ -19,7 +21,7 @@ func canonicalPath(r *http.Request) (escaped, decoded string, err error) {
 	if strings.IndexByte(r.RequestURI, '#') >= 0 {
 		return "", "", badPath("a fragment does not belong in a request")
 	}
-	raw := r.URL.EscapedPath()
+	raw := writtenPath(r.URL)
 	if raw == "" && r.URL.Host != "" {
 		raw = "/" // absolute form without a path
 	}
@@ -62,6 +64,18 @@ func canonicalPath(r *http.Request) (escaped, decoded string, err error) {
 		escaped, decoded = escaped+"/", decoded+"/"
 	}
 	return escaped, decoded, nil
+}
+
+// writtenPath is the path as the client wrote it. EscapedPath alone will not do: where
+// net/url finds one byte that should have been escaped it writes the whole path anew, and
+// an encoded slash elsewhere in it has then become a real one before anybody saw it.
+func writtenPath(u *url.URL) string {
+	if u.RawPath != "" {
+		if plain, err := url.PathUnescape(u.RawPath); err == nil && plain == u.Path {
+			return u.RawPath
+		}
+	}
+	return u.EscapedPath()
 }
 
 func badPath(why string) error { return doorward.Invalid("path", "%s", why) }
@@ -113,14 +127,19 @@ func canonicalSegment(s string) (escaped, decoded string, ok bool) {
 			return "", "", false
 		}
 		dec.WriteByte(c)
-		if c > 0x7f {
-			writeEscape(&esc, c)
-		} else {
+		if unreserved(c) || strings.IndexByte(asWritten, c) >= 0 {
 			esc.WriteByte(c)
+		} else {
+			writeEscape(&esc, c)
 		}
 	}
 	return esc.String(), dec.String(), true
 }
+
+// asWritten may stand in a path unescaped, and means the same escaped only to some (RFC
+// 3986, section 2.2): it stays as the client wrote it. The brackets have no place in a path by the RFC,
+// but browsers send them so.
+const asWritten = "!$&'()*+,;=:@[]"
 
 func writeEscape(b *strings.Builder, c byte) {
 	const hex = "0123456789ABCDEF"
