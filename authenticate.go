@@ -2,6 +2,7 @@ package doorward
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -61,12 +62,13 @@ func (a *Authority) authenticateToken(ctx context.Context, use Use, token string
 }
 
 // alive decides whether the session of a well-signed token lives: from memory once this
-// node has seen it, else from the store. A session whose person must change the password
-// is asked after each time, so that the restriction ends everywhere at once with the change.
+// node has passed the token, else from the store. A session whose person must change the
+// password is asked after each time, so that the restriction ends everywhere at once with
+// the change.
 func (a *Authority) alive(ctx context.Context, c Claims) (mustChange bool, err error) {
-	_, known := a.seen.get(c.Session)
-	if !known {
-		mustChange, err = a.meet(ctx, c)
+	was, known := a.seen.get(c.Session)
+	if !known || !was.has(c) {
+		mustChange, err = a.meet(ctx, c, was)
 		if err != nil {
 			return false, err
 		}
@@ -78,8 +80,41 @@ func (a *Authority) alive(ctx context.Context, c Claims) (mustChange bool, err e
 	return mustChange, nil
 }
 
-// meet reads the session of a token that comes to this node for the first time.
-func (a *Authority) meet(ctx context.Context, c Claims) (mustChange bool, err error) {
+// passed remembers which tokens of a session have passed here. Those of generations 0
+// and 1 always pass once the session is known; of the later ones the two last are
+// remembered, by generation and refresh id, since two branches may share a generation.
+type passed [2]passedToken
+
+type passedToken struct {
+	gen       int64
+	refreshID string
+}
+
+func (p passed) has(c Claims) bool {
+	if c.Gen <= 1 {
+		return true
+	}
+	t := passedToken{c.Gen, c.RefreshID}
+	return p[0] == t || p[1] == t
+}
+
+// with is p and the token of c, in the place of the older one.
+func (p passed) with(c Claims) passed {
+	if p.has(c) {
+		return p
+	}
+	// Cloned, since the claims share their memory with the whole token.
+	t := passedToken{c.Gen, strings.Clone(c.RefreshID)}
+	if p[0].gen <= p[1].gen {
+		p[0] = t
+	} else {
+		p[1] = t
+	}
+	return p
+}
+
+// meet reads the session of a token that this node has not passed yet.
+func (a *Authority) meet(ctx context.Context, c Claims, was passed) (mustChange bool, err error) {
 	s, found, err := a.cfg.Store.Session(ctx, c.Session)
 	switch {
 	case err != nil:
@@ -90,6 +125,7 @@ func (a *Authority) meet(ctx context.Context, c Claims) (mustChange bool, err er
 		a.revoke(EndedSession{ID: s.ID, Until: s.AccessUntil})
 		return false, ErrTokenBlacklisted
 	}
+	remember := true
 	if s.Kind == KindUser {
 		u, found, err := a.cfg.Store.User(ctx, s.Credential)
 		switch {
@@ -97,12 +133,73 @@ func (a *Authority) meet(ctx context.Context, c Claims) (mustChange bool, err er
 			return false, Unavailable(err)
 		case !found, u.Disabled:
 			return false, ErrTokenBlacklisted
-		case u.MustChange:
-			return true, nil // not remembered
+		}
+		mustChange, remember = u.MustChange, !u.MustChange
+	} else if remember, err = a.confirm(ctx, s, c); err != nil {
+		return false, err
+	}
+	if remember {
+		a.seen.add(c.Session, was.with(c), time.Unix(c.ExpiresAt, 0))
+	}
+	return mustChange, nil
+}
+
+// confirm applies Chain.Confirm to the first use of a machine's access token here:
+// nearly always it passes and nothing is written. It reports whether the pass may be
+// remembered.
+func (a *Authority) confirm(ctx context.Context, s Session, c Claims) (remember bool, err error) {
+	_, outcome := s.Chain.Confirm(c.RefreshID, c.Gen)
+	if outcome == Confirms || outcome == AccessReused {
+		// Judged again where no other transaction on the session can come between.
+		if outcome, err = a.writeConfirmation(ctx, c); err != nil {
+			return false, err
 		}
 	}
-	a.seen.add(c.Session, struct{}{}, time.Unix(c.ExpiresAt, 0))
-	return false, nil
+	switch outcome {
+	case Passes, Confirms:
+		return true, nil
+	case Ahead:
+		a.cfg.Log.ErrorContext(ctx, "ALARM", "err", "an access token is newer than its session: the database went backwards", "session", s.ID, "generation", c.Gen)
+		return false, nil
+	case Stale:
+		return false, ErrInvalidToken
+	}
+	return false, ErrTokenBlacklisted
+}
+
+func (a *Authority) writeConfirmation(ctx context.Context, c Claims) (outcome Confirmation, err error) {
+	var until EndedSession
+	decide := func(at RefreshState) RefreshDecision {
+		s := at.Session
+		until = EndedSession{ID: s.ID, Until: s.AccessUntil}
+		if !s.Ended.IsZero() {
+			outcome = AccessReused
+			return RefreshDecision{}
+		}
+		var next Chain
+		next, outcome = s.Chain.Confirm(c.RefreshID, c.Gen)
+		switch outcome {
+		case Confirms:
+			return RefreshDecision{Outcome: Advanced, Chain: next}
+		case AccessReused:
+			return RefreshDecision{Outcome: Reused}
+		}
+		return RefreshDecision{}
+	}
+	by := Caller{Identity: Identity{Kind: c.Kind, Subject: c.Subject, Org: c.Org}}
+	// A client that hangs up does not stop what others must then know of.
+	found, err := a.cfg.Store.AdvanceRefresh(context.WithoutCancel(ctx), c.Session, decide, by.Audit("session.end", c.Session, EndReuse))
+	switch {
+	case err != nil:
+		return 0, Refusal(err)
+	case !found:
+		return 0, ErrInvalidToken
+	}
+	if outcome == AccessReused {
+		a.revoke(until)
+		a.cfg.Log.WarnContext(ctx, "access token of an abandoned branch used, session ended", "session", c.Session, "generation", c.Gen)
+	}
+	return outcome, nil
 }
 
 // AccessClaims returns the claims of a good access token, for whoever asks about it.

@@ -51,7 +51,7 @@ type Authority struct {
 	// seen holds the sessions that the store is known to know; revoked those that have
 	// ended. A session is in revoked at least as long as in seen: whatever the clock
 	// does, forgetting that it ended implies asking the store again.
-	seen    *sessionSet[struct{}]
+	seen    *sessionSet[passed]
 	revoked *sessionSet[struct{}]
 
 	hasUsers  atomic.Bool // remembered once true
@@ -92,7 +92,7 @@ func New(ctx context.Context, c Config) (*Authority, error) {
 	life := max(c.AccessLife, c.SessionLife)
 	a := &Authority{
 		cfg: c, credentials: known,
-		seen: newSessionSet[struct{}](life), revoked: newSessionSet[struct{}](life),
+		seen: newSessionSet[passed](life), revoked: newSessionSet[struct{}](life),
 	}
 	if err := a.start(ctx); err != nil {
 		return nil, err

@@ -39,7 +39,7 @@ func (a *Authority) Exchange(ctx context.Context, by Caller, clientID string) (G
 	if err := a.cfg.Store.CreateSession(ctx, s, a.cfg.SessionLimit, by.Audit("session.create", s.ID, "client "+clientID)); err != nil {
 		return Grant{}, err
 	}
-	a.seen.add(s.ID, struct{}{}, s.AccessUntil)
+	a.seen.add(s.ID, passed{}, s.AccessUntil)
 	g := a.grant(s, cred, now)
 	if !g.signed() {
 		return Grant{}, Unavailable(errUnsignable)

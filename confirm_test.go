@@ -1,0 +1,96 @@
+package doorward_test
+
+import (
+	"testing"
+	"time"
+
+	"doorward"
+)
+
+// The rule for access tokens, row by row. The chain of most rows is in the middle of its
+// life: b, which came from a, is the head at generation 5, c its child; two tokens were
+// minted of generation 3 and none twice since.
+func TestChainConfirm(t *testing.T) {
+	t.Parallel()
+	minted := time.UnixMilli(1_800_000_000_123)
+	plain := doorward.Chain{Prev: "a", Head: "b", Child: "c", Gen: 5, Fork: 3, Minted: minted}
+	waiting := doorward.Chain{Prev: "a", Head: "b", Gen: 5, Fork: 3, Minted: minted} // no child yet
+	forked := doorward.Chain{Prev: "a", Head: "b", Child: "c", Gen: 5, Fork: 6, Minted: minted}
+	first := doorward.Chain{Head: "r0", Minted: minted}
+	second := doorward.Chain{Head: "r0", Child: "r1", Minted: minted}
+	adopted := doorward.Chain{Prev: "r0", Head: "r1", Child: "r2", Gen: 1, Minted: minted}
+
+	for name, row := range map[string]struct {
+		chain doorward.Chain
+		rjti  string
+		gen   int64
+		want  doorward.Confirmation
+	}{
+		"generation 0, the first token":                   {first, "r0", 0, doorward.Passes},
+		"generation 0, long after":                        {plain, "r0", 0, doorward.Passes},
+		"generation 0, unheard of":                        {plain, "x", 0, doorward.Passes},
+		"generation 1, the child: not confirmed":          {second, "r1", 1, doorward.Passes},
+		"generation 1, a child given up":                  {second, "x", 1, doorward.Passes},
+		"generation 1, a branch given up, long after":     {plain, "x", 1, doorward.Passes},
+		"generation 1, newer than the row":                {first, "r1", 1, doorward.Passes},
+		"the head":                                        {plain, "b", 5, doorward.Passes},
+		"the head while it waits":                         {waiting, "b", 5, doorward.Passes},
+		"prev":                                            {plain, "a", 4, doorward.Passes},
+		"prev while the head waits":                       {waiting, "a", 4, doorward.Passes},
+		"the child":                                       {plain, "c", 6, doorward.Confirms},
+		"the child of two":                                {forked, "c", 6, doorward.Confirms},
+		"the first child that is confirmed":               {adopted, "r2", 2, doorward.Confirms},
+		"newer than the row by far":                       {plain, "x", 7, doorward.Ahead},
+		"newer than the row, under the child's name":      {plain, "c", 7, doorward.Ahead},
+		"newer than the row, which has no child":          {waiting, "x", 6, doorward.Ahead},
+		"newer than the row, which has no child, no name": {waiting, "", 6, doorward.Ahead},
+		"newer than a row in its first life":              {first, "r2", 2, doorward.Ahead},
+		"not the child":                                   {plain, "x", 6, doorward.AccessReused},
+		"not the child of two":                            {forked, "x", 6, doorward.AccessReused},
+		"not the head":                                    {plain, "x", 5, doorward.AccessReused},
+		"not the head, which waits":                       {waiting, "x", 5, doorward.AccessReused},
+		"not prev":                                        {plain, "x", 4, doorward.AccessReused},
+		"not prev, and forked since":                      {forked, "x", 4, doorward.AccessReused},
+		"prev's name at another generation":               {plain, "a", 5, doorward.AccessReused},
+		"older than prev, above the fork":                 {doorward.Chain{Prev: "a", Head: "b", Gen: 5, Fork: 2}, "x", 3, doorward.Passes},
+		"older than prev, never forked":                   {doorward.Chain{Prev: "a", Head: "b", Gen: 5}, "x", 2, doorward.Passes},
+		"older than prev, of the fork":                    {plain, "x", 3, doorward.Stale},
+		"older than prev, below the fork":                 {plain, "x", 2, doorward.Stale},
+		"older than prev, the fork above all":             {forked, "x", 3, doorward.Stale},
+		"a generation that cannot be":                     {plain, "x", -1, doorward.Stale},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want := row.chain
+			if row.want == doorward.Confirms {
+				want = doorward.Chain{Prev: row.chain.Head, Head: row.rjti, Gen: row.chain.Gen + 1, Fork: row.chain.Fork, Minted: minted}
+			}
+			next, got := row.chain.Confirm(row.rjti, row.gen)
+			if got != row.want || next != want {
+				t.Errorf("%+v.Confirm(%q, %d) = %+v, %d; want %+v, %d", row.chain, row.rjti, row.gen, next, got, want, row.want)
+			}
+		})
+	}
+}
+
+// Once a confirmation is written, the same token is like any other of the path: it writes
+// nothing again, and the head it replaced still has an answer for a retry.
+func TestChainConfirmOnce(t *testing.T) {
+	t.Parallel()
+	minted := time.UnixMilli(1_800_000_000_123)
+	c := doorward.Chain{Prev: "a", Head: "b", Child: "c", Gen: 5, Fork: 3, Minted: minted}
+	next, _ := c.Confirm("c", 6)
+	if again, outcome := next.Confirm("c", 6); outcome != doorward.Passes || again != next {
+		t.Errorf("the second use: %+v, %d", again, outcome)
+	}
+	newID := func() string { t.Error("a token was minted"); return "x" }
+	rules := doorward.RefreshRules{RetryWindow: 10 * time.Second}
+	after, outcome := next.Present("b", 5, minted.Add(10*time.Second-time.Millisecond), rules, newID)
+	jti, gen := after.Newest()
+	if outcome != doorward.Repeated || jti != "c" || gen != 6 {
+		t.Errorf("the retry within the window: %q of generation %d, outcome %d", jti, gen, outcome)
+	}
+	if _, outcome := next.Present("b", 5, minted.Add(10*time.Second), rules, newID); outcome != doorward.Reused {
+		t.Errorf("the replaced token after the window: outcome %d", outcome)
+	}
+}
