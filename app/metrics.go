@@ -27,7 +27,7 @@ func newMetrics(a *doorward.Authority) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "doorward_http_requests_total", Help: "Requests answered, by status code.",
+			Name: "doorward_http_requests_total", Help: "Requests answered, by status code; 0 where the connection was cut before any.",
 		}, []string{"code"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "doorward_http_request_duration_seconds", Help: "Time from a request's head to the end of its answer.",
@@ -86,13 +86,15 @@ func (m *metrics) count(next http.Handler, log *slog.Logger) http.Handler {
 				"request_id", w.Header().Get("X-Request-Id"), "took", time.Since(began))
 		}()
 		next.ServeHTTP(c, r)
+		c.finished = true
 	})
 }
 
 // countingWriter remembers the status. What else a writer can do is found through Unwrap.
 type countingWriter struct {
 	http.ResponseWriter
-	status int
+	status   int
+	finished bool // the handler returned, where it could have cut the connection by a panic
 }
 
 func (c *countingWriter) WriteHeader(status int) {
@@ -106,7 +108,7 @@ func (c *countingWriter) WriteHeader(status int) {
 func (c *countingWriter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
 func (c *countingWriter) code() int {
-	if c.status == 0 {
+	if c.status == 0 && c.finished {
 		return http.StatusOK
 	}
 	return c.status

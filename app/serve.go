@@ -96,7 +96,10 @@ func run(ctx context.Context, h *house, servers []*http.Server, listeners []net.
 
 func newServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           h,
+		Handler: h,
+		// "OPTIONS *" is for the door to answer, not for net/http past it.
+		DisableGeneralOptionsHandler: true,
+
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -118,6 +121,7 @@ type house struct {
 	settings  Settings
 	log       *slog.Logger
 	now       func() time.Time
+	unlock    func() error // gives up being the only server on the database
 	store     *store.Store
 	authority *doorward.Authority
 	sample    *sample.Service // nil with an upstream
@@ -145,6 +149,9 @@ func open(ctx context.Context, s Settings, log *slog.Logger, now func() time.Tim
 		return nil, err
 	}
 	h.warnings = append(h.warnings, warnings...)
+	if h.unlock, err = lockDatabase(s.Database.Path); err != nil {
+		return nil, err
+	}
 	if h.store, err = store.OpenSQLite(ctx, s.Database.Path, now); err != nil {
 		return nil, err
 	}
@@ -332,6 +339,9 @@ func (h *house) Close() error {
 		if err := h.store.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("cannot close the database: %w", err))
 		}
+	}
+	if h.unlock != nil {
+		errs = append(errs, h.unlock())
 	}
 	return errors.Join(errs...)
 }

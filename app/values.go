@@ -394,7 +394,8 @@ func upstreamURL(s string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u.Path != "" && u.Path != "/" && !cleanPath(u.Path) {
+	// Only what is asked for below it is judged by the door, so it may hold any letters.
+	if u.Path != "" && u.Path != "/" && path.Clean(u.Path) != u.Path {
 		return nil, errors.New("must have a clean path: no dot segments, no double slash, no slash at its end")
 	}
 	return u, nil

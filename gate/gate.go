@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"doorward"
@@ -64,13 +65,15 @@ func New(c Config) (*Gate, error) {
 		return nil, err
 	}
 	g := &Gate{Config: c, doors: doors, origins: http.NewCrossOriginProtection()}
-	for _, o := range c.TrustedOrigins {
+	if c.PublicURL != nil {
+		g.secure, g.publicHost = c.PublicURL.Scheme == "https", c.PublicURL.Host
+		// Our own origin as browsers know it, whatever Host the proxy in between puts.
+		g.TrustedOrigins = append(slices.Clone(c.TrustedOrigins), c.PublicURL.Scheme+"://"+c.PublicURL.Host)
+	}
+	for _, o := range g.TrustedOrigins {
 		if err := g.origins.AddTrustedOrigin(o); err != nil {
 			return nil, fmt.Errorf("trusted_origins: %w", err)
 		}
-	}
-	if c.PublicURL != nil {
-		g.secure, g.publicHost = c.PublicURL.Scheme == "https", c.PublicURL.Host
 	}
 	return g, nil
 }
