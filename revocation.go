@@ -82,19 +82,6 @@ func (s *sessionSet[V]) get(id string) (V, bool) {
 	return zero, false
 }
 
-// forget removes session id.
-func (s *sessionSet[V]) forget(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, g := range s.gens {
-		if _, ok := g.entries[id]; ok {
-			delete(g.entries, id)
-			s.size.Add(-1)
-			return
-		}
-	}
-}
-
 // sweep drops the generations that are over.
 func (s *sessionSet[V]) sweep(now time.Time) {
 	n := now.UnixMilli()
