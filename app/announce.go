@@ -39,7 +39,7 @@ func (h *house) announce(ctx context.Context, addr net.Addr, console io.Writer) 
 		fmt.Fprintf(console, "\nTo make the first user and close the door:\n\n  curl -X POST %s -H \"Content-Type: application/json\" -d '%s'\n\n", users, body)
 	case h.authority.SetupCode() != "":
 		fmt.Fprintf(console, "\nThere is no user yet. To make the first one, with a code that is good until then or until a restart:\n\n  curl -X POST %s -H \"X-Setup-Code: %s\" -H \"Content-Type: application/json\" -d '%s'\n\n", users, h.authority.SetupCode(), body)
-		if mode == doorward.ModeSetup {
+		if open := s.AuthEnabled != nil && !*s.AuthEnabled; mode == doorward.ModeSetup && !open {
 			h.log.Warn("closed until set up: there is no user, key or token yet")
 		}
 	}

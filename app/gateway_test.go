@@ -2,6 +2,7 @@ package app
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,7 +14,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -396,7 +396,6 @@ func TestIdentityHeadersOfEveryKindOfCaller(t *testing.T) {
 	tokenID := me.str("id")
 	keyID := d.do("GET", "/api/auth/me", apiKey(machineKey)).want(http.StatusOK).str("id")
 
-	_, open := net.SplitHostPort, true
 	free, _ := gatewayDoor(t, "auth.enabled=false")
 	for _, c := range []struct {
 		name                      string
@@ -415,9 +414,9 @@ func TestIdentityHeadersOfEveryKindOfCaller(t *testing.T) {
 		{"API token as X-API-Key", d, "X-API-Key: " + machineToken, "", tokenID, "client", "editor", false},
 		{"client of an API token", d, "Authorization: Bearer " + access, "", "my-app", "client", "editor", false},
 		{"client of a key", d, "Authorization: Bearer " + keyAccess, "", "ci/build@1", "client", "admin", false},
-		{"anybody where auth is off", free, "Accept: */*", "", "", "anonymous", "", open},
-		{"a key where auth is off", free, machineKeyLine, "", "", "anonymous", "", open},
-		{"a bad token where auth is off", free, "Authorization: Bearer nonsense", "", "", "anonymous", "", open},
+		{"anybody where auth is off", free, "Accept: */*", "", "", "anonymous", "", true},
+		{"a key where auth is off", free, machineKeyLine, "", "", "anonymous", "", true},
+		{"a bad token where auth is off", free, "Authorization: Bearer nonsense", "", "", "anonymous", "", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -504,7 +503,7 @@ func TestCredentialsStayAtTheDoor(t *testing.T) {
 		d.setUp()
 		_, cookies[d] = d.signIn("root", rootPassword)
 	}
-	renamed.setUp2(t, "sid", cookies)
+	renamed.setUpRenamed(t, "sid", cookies)
 
 	for _, c := range []struct {
 		name                  string
@@ -548,8 +547,8 @@ func TestCredentialsStayAtTheDoor(t *testing.T) {
 	}
 }
 
-// setUp2 makes the first user of a door whose cookie has another name, and keeps their cookie.
-func (d *door) setUp2(t *testing.T, name string, cookies map[*door]string) {
+// setUpRenamed makes the first user of a door whose cookie has another name, and keeps their cookie.
+func (d *door) setUpRenamed(t *testing.T, name string, cookies map[*door]string) {
 	t.Helper()
 	d.setUpQuietly(t)
 	a := d.do("POST", "/api/auth/login", jsonBody(credentialsJSON("root", rootPassword))).want(http.StatusOK)
@@ -573,12 +572,9 @@ func TestCookiesAreReadAsTheyAreStripped(t *testing.T) {
 	ours := "brokoli_session=" + good
 	const twice = "Cookie: brokoli_session is given twice with different values"
 	for _, lines := range [][]string{
-		{"Cookie: " + ours}, {"Cookie: x=\"a b; " + ours + "; y=\""}, {"Cookie: =;;x y; é=\x01;" + ours}, {"Cookie: a=b", "Cookie: " + ours},
+		{"Cookie: " + ours}, {"Cookie: x=\"a b; " + ours + "; y=\""}, {"Cookie: =;;x y; é=1;" + ours}, {"Cookie: a=b", "Cookie: " + ours},
 		{"Cookie: " + ours + "; " + ours}, {"Cookie: " + ours, "Cookie: " + ours}, {"Cookie: brokoli_session = " + good},
 	} {
-		if strings.Contains(lines[0], "\x01") {
-			lines[0] = strings.ReplaceAll(lines[0], "\x01", "1") // a control character is refused by net/http
-		}
 		d.target(t, "/x", lines...).echoed()
 	}
 	calls := e.calls.Load()
@@ -687,9 +683,14 @@ func TestRefusalsAtTheRealDoor(t *testing.T) {
 	}
 	d := newDoor(t, "config="+file, "api_key="+machineKey, "upstream="+e.URL)
 	closed := newDoor(t, "upstream="+e.URL)
-	gone := newDoor(t, "upstream="+e.URL) // nobody is set up, and whether somebody is cannot be read
-	if err := gone.house.store.Close(); err != nil {
-		t.Fatal(err)
+	gone := newDoor(t, "upstream="+e.URL)          // nobody is set up, and whether somebody is cannot be read
+	forgetful := machineDoor(t, "upstream="+e.URL) // it has not met the session of a good token, and cannot
+	access, _ := forgetful.exchange(machineToken, "app")
+	forgetful.restart()
+	for _, d := range []*door{gone, forgetful} {
+		if err := d.house.store.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	token := machineDoor(t).setUp()
 	seen := map[string]bool{}
@@ -729,6 +730,8 @@ func TestRefusalsAtTheRealDoor(t *testing.T) {
 		{gone, "GET", "/x", nil, 503, "temporarily unavailable", `"default: GET needs viewer"`, "WARN"},
 		{gone, "GET", "/x", []ask{apiKey(machineKey)}, 503, "temporarily unavailable", `"default: GET needs viewer"`, "WARN"},
 		{gone, "GET", "/api/auth/me", []ask{apiKey(machineKey)}, 503, "temporarily unavailable", `"door GET /api/auth/me"`, "WARN"},
+		{forgetful, "GET", "/x", []ask{bearer(access)}, 503, "temporarily unavailable", `"default: GET needs viewer"`, "WARN"},
+		{forgetful, "GET", "/auth/validate", []ask{bearer(access)}, 503, "temporarily unavailable", `"door GET /auth/validate"`, "WARN"},
 	} {
 		asks := append(c.asks, header("X-Request-ID", "of-the-client"), header("User-Agent", "agent_of_the_client"))
 		a := c.d.do(c.method, c.target, asks...)
@@ -791,7 +794,7 @@ func TestEveryAnswerHasARequestID(t *testing.T) {
 			if got := a.echoed().Header["X-Request-Id"]; !slices.Equal(got, ids) {
 				t.Errorf("the service was told %q, the client %q", got, ids)
 			}
-		} else if got := a.header.Get("Cache-Control"); path != "/x" && got != "no-store" {
+		} else if got := a.header.Get("Cache-Control"); got != "no-store" {
 			t.Errorf("%s: Cache-Control %q", a.what, got)
 		}
 		if !strings.Contains(d.log.String(), "request_id="+ids[0]) {
@@ -996,24 +999,24 @@ func TestWebSocketsGoThroughTheWholeDoor(t *testing.T) {
 // blob is a body of a known sum, made as it is read.
 type blob struct {
 	left int
+	part []byte // of which it is made
 	sum  hash.Hash
 }
 
 const blobSize = 64 << 20
 
-func newBlob() *blob { return &blob{left: blobSize, sum: sha256.New()} }
+func newBlob() *blob {
+	return &blob{left: blobSize, part: bytes.Repeat([]byte("some part of a big body "), 1000), sum: sha256.New()}
+}
 
 func (b *blob) Read(p []byte) (int, error) {
 	if b.left == 0 {
 		return 0, io.EOF
 	}
-	p = p[:min(len(p), b.left)]
-	for i := range p {
-		p[i] = byte(i * 7)
-	}
-	b.left -= len(p)
-	b.sum.Write(p)
-	return len(p), nil
+	n := copy(p, b.part[:min(len(b.part), b.left)])
+	b.left -= n
+	b.sum.Write(p[:n])
+	return n, nil
 }
 
 func hexSum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
@@ -1108,22 +1111,22 @@ func TestABodyOfARefusedRequestIsNotTakenForARequest(t *testing.T) {
 		t.Errorf("the service was asked %d times", n)
 	}
 	for _, head := range []string{
-		"Content-Length: 5\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "Transfer-Encoding: xchunked",
+		"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "Transfer-Encoding: xchunked",
 		"Transfer-Encoding: chunked, identity", "Transfer-Encoding : chunked", "Content-Length: 5\r\nContent-Length: 6", "Content-Length: +5", "X-A: b\r\n c: d\r\nTransfer-Encoding: identity",
 	} {
 		a := d.wire(t, "POST /x HTTP/1.1\r\nHost: {door}\r\n"+machineKeyLine+"\r\n"+head+"\r\n\r\n0\r\n\r\n")
-		if a.status == http.StatusOK {
-			if got := a.echoed(); got.Header.Get("Content-Length") != "" && got.Header.Get("Transfer-Encoding") != "" {
-				t.Errorf("%q arrives as %v", head, got.Header)
-			}
-			if !strings.HasPrefix(head, "Content-Length: 5\r\nT") {
-				t.Errorf("%q is taken", head)
-			}
-			continue
-		}
 		if a.status != http.StatusBadRequest && a.status != http.StatusNotImplemented {
 			t.Errorf("%q: status %d", head, a.status)
 		}
+	}
+	if n := e.calls.Load(); n != 0 {
+		t.Errorf("the service was asked %d times", n)
+	}
+	// Of two lengths net/http takes the chunks and forgets the other (RFC 9112, section 6.3), so the
+	// service behind cannot be told both and read the next request elsewhere than the door did.
+	got := d.wire(t, "POST /x HTTP/1.1\r\nHost: {door}\r\n"+machineKeyLine+"\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n").echoed()
+	if got.Body != "hello" || got.Header.Get("Content-Length") != "" {
+		t.Errorf("body %q, header %v", got.Body, got.Header)
 	}
 }
 
@@ -1141,8 +1144,5 @@ func TestOddHostsAreNotAnotherDoor(t *testing.T) {
 	}
 	if n := e.calls.Load(); n != 0 {
 		t.Errorf("the service was asked %d times", n)
-	}
-	if _, err := url.Parse(e.URL); err != nil {
-		t.Fatal(err)
 	}
 }

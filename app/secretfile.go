@@ -62,7 +62,11 @@ func secretFromFile(path string, random io.Reader) (doorward.Secret, error) {
 	if err := writeNew(path, fresh); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("cannot write the secret file %s: %w; make its directory writable or set jwt.secret", path, err)
 	}
-	return readSecretFile(path)
+	secret, err = readSecretFile(path)
+	if errors.Is(err, fs.ErrNotExist) { // there is a name, and nothing behind it
+		return nil, fmt.Errorf("the secret file %s is a link to a file that is not there; restore that, or remove the link to have a new one made (which signs everybody out)", path)
+	}
+	return secret, err
 }
 
 // generatedSecret is the length of a secret that we generate, in bytes.

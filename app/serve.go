@@ -54,6 +54,7 @@ func serve(ctx context.Context, s Settings, warnings []string, std Streams) (err
 			return fmt.Errorf("cannot listen on %s for metrics: %w", s.MetricsListen, err)
 		}
 		servers, listeners = append(servers, newServer(h.metrics.page(s.MetricsPath), log)), append(listeners, l)
+		log.Info("serving metrics", "addr", l.Addr().String(), "path", s.MetricsPath)
 	}
 	h.announce(ctx, listener.Addr(), std.Err)
 	return run(ctx, h, servers, listeners, log)
