@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"doorward"
@@ -17,9 +16,6 @@ import (
 
 // maxBody is the most that a body may hold, in bytes.
 const maxBody = 64 << 10
-
-// bodyTimeout is how long a body may take to arrive.
-const bodyTimeout = 20 * time.Second
 
 // object is a JSON object as it was sent: names match exactly (RFC 8259 knows no other
 // way, encoding/json does), no name stands twice.
@@ -40,12 +36,7 @@ func readAny(w http.ResponseWriter, r *http.Request) (object, error) {
 	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		return nil, &doorward.Error{Code: doorward.CodeUnsupported, Message: "Content-Encoding: must be absent"}
 	}
-	// The server has no read time-out, since streams to the service last as long as they
-	// last; a body for us is short. Not every writer of an embedder can do it.
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	_ = control.SetReadDeadline(time.Time{})
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		switch {

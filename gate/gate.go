@@ -147,6 +147,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if ours {
 		w.Header().Set("Cache-Control", "no-store")
+		limitBody(w, r, bodyTimeout)
 		err = g.openDoor(w, r, p, d)
 	} else {
 		err = g.openService(w, r, p)
