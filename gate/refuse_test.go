@@ -94,6 +94,9 @@ func TestRefusalsAreTheListOfErrors(t *testing.T) {
 			if c.retryAfter != "" {
 				want.Set("Retry-After", c.retryAfter)
 			}
+			if c.status == 413 {
+				want.Set("Connection", "close")
+			}
 			if fmt.Sprint(h) != fmt.Sprint(want) {
 				t.Errorf("header %v, want %v", h, want)
 			}
