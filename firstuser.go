@@ -44,7 +44,7 @@ func (a *Authority) CreateFirstUser(ctx context.Context, by Caller, code string,
 	}
 	created, err := a.cfg.Store.CreateFirstUser(context.WithoutCancel(ctx), u, hash, by.Audit("user.create", u.ID, "first user "+u.Username+", "+string(u.Role)))
 	if err != nil {
-		return User{}, Unavailable(err)
+		return User{}, Refusal(err) // of a workspace that there is not, say
 	}
 	a.hasUsers.Store(true)
 	if !created {

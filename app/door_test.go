@@ -112,3 +112,12 @@ func TestAStaleTokenDoesNotSpoilTheOperatorsKey(t *testing.T) {
 	d.do("POST", "/api/auth/users", first, bearer("stale"), apiKey("wrong")).refused(http.StatusUnauthorized, "invalid token")
 	d.do("POST", "/api/auth/users", first, bearer("stale"), apiKey(strings.ReplaceAll(key, " ", "_"))).want(http.StatusCreated)
 }
+
+// TestTheFirstUserOfAWorkspaceThatIsNotThere is told so, and the place stays free.
+func TestTheFirstUserOfAWorkspaceThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	body := `{"username":"root","password":"` + rootPassword + `","workspaces":["nowhere"]}`
+	d.do("POST", "/api/auth/users", jsonBody(body)).refused(http.StatusBadRequest, "workspaces: there is no workspace of that name")
+	d.setUp()
+}
