@@ -6,7 +6,8 @@ type Confirmation int
 // The outcomes of Chain.Confirm.
 const (
 	// Passes: the token is good and the chain stays as it is. May be remembered until the
-	// token expires: no later refresh makes the token one that ends the session.
+	// token expires: no later refresh makes the token one that ends the session. (Who asks
+	// again instead may find it Stale, once a later answer was lost.)
 	Passes Confirmation = iota + 1
 	// Confirms: the token is good, and it is the first sign that the answer of the last
 	// refresh has arrived. Pass, and remember it, only once the chain is written.
