@@ -2,6 +2,7 @@ package doorward
 
 import (
 	"context"
+	"slices"
 )
 
 // NewUser is what a caller says of a user to be made.
@@ -62,7 +63,7 @@ func (a *Authority) newUser(n NewUser, role Role) (User, error) {
 	if err := a.cfg.Passwords.Check("password", n.Username, n.Password); err != nil {
 		return User{}, err
 	}
-	workspaces := n.Workspaces
+	workspaces := slices.Compact(slices.Sorted(slices.Values(n.Workspaces)))
 	if len(workspaces) == 0 {
 		workspaces = []string{Default}
 	}

@@ -126,7 +126,7 @@ func (a *Authority) ChangeUser(ctx context.Context, by Caller, id string, c User
 			next.Disabled = *c.Disabled
 		}
 		if c.Workspaces != nil {
-			next.Workspaces = slices.Sorted(slices.Values(c.Workspaces))
+			next.Workspaces = slices.Compact(slices.Sorted(slices.Values(c.Workspaces)))
 		}
 		if next.Disabled || next.Role.Rank() < u.Role.Rank() {
 			if err := others.KeepsTheTop(u); err != nil {

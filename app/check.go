@@ -70,9 +70,16 @@ func (l *loaded) checkConflicts() {
 	if l.OpenMode == OpenAlways && l.AuthEnabled != nil && *l.AuthEnabled {
 		l.conflict("open_mode", "always contradicts %s=true", l.where("auth.enabled"))
 	}
+	alone := false
 	for _, p := range l.TrustedProxies {
 		if everyone(p) && !l.TrustedProxiesAllowAny {
 			l.conflict("trusted_proxies", "%s is everyone, who could then claim any address; name your proxies, or set trusted_proxies_allow_any", p)
+			alone = true
+		}
+	}
+	for _, all := range []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")} {
+		if !alone && !l.TrustedProxiesAllowAny && covered(all, l.TrustedProxies) {
+			l.conflict("trusted_proxies", "are together %s, which is everyone, who could then claim any address; name your proxies, or set trusted_proxies_allow_any", all)
 		}
 	}
 	if l.MetricsListen != "" {
@@ -214,6 +221,9 @@ type checkCmd struct {
 // Run reports what serve would refuse and warn of.
 func (c *checkCmd) Run(p *program, src *sources) error {
 	l := load(*src)
+	if len(l.problems) == 0 { // else Settings must not be used
+		l.problems = append(l.problems, cannotServe(l.Settings)...)
+	}
 	warnings := append(l.warnings, l.advice()...)
 	if c.JSON {
 		if err := p.printCheck(l.problems, warnings); err != nil {

@@ -121,3 +121,13 @@ func TestTheFirstUserOfAWorkspaceThatIsNotThere(t *testing.T) {
 	d.do("POST", "/api/auth/users", jsonBody(body)).refused(http.StatusBadRequest, "workspaces: there is no workspace of that name")
 	d.setUp()
 }
+
+// TestAWorkspaceNamedTwiceIsOne in the answer as in the store.
+func TestAWorkspaceNamedTwiceIsOne(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	a := d.do("POST", "/api/auth/users", jsonBody(`{"username":"root","password":"`+rootPassword+`","workspaces":["default","default"]}`)).want(http.StatusCreated)
+	if !strings.Contains(a.body, `"workspaces":["default"]`) {
+		t.Error(a.body)
+	}
+}

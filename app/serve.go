@@ -139,8 +139,8 @@ func open(ctx context.Context, s Settings, log *slog.Logger, now func() time.Tim
 			_ = h.Close()
 		}
 	}()
-	if s.Database.URL != nil {
-		return nil, errors.New("database: PostgreSQL is not supported by this version yet; give the path of a SQLite file, or leave it out")
+	if err := errors.Join(cannotServe(s)...); err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(s.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data_dir: cannot make %s: %w", s.DataDir, err)
@@ -167,6 +167,31 @@ func open(ctx context.Context, s Settings, log *slog.Logger, now func() time.Tim
 		return nil, err
 	}
 	return h, nil
+}
+
+// cannotServe says which settings, though well formed, this program or this machine cannot
+// serve with. The command check asks it too: it must not say ok to what serve refuses.
+func cannotServe(s Settings) []error {
+	var problems []error
+	if s.Database.URL != nil {
+		problems = append(problems, errors.New("database: PostgreSQL is not supported by this version yet; give the path of a SQLite file, or leave it out"))
+	}
+	if s.ForwardCredentials == ForwardBearer {
+		problems = append(problems, errors.New("forward_credentials: bearer is not supported by this version yet; use off or as_sent"))
+	}
+	if s.Upstream == nil {
+		service, err := sample.New(sampleConfig(s, nil))
+		if err != nil {
+			problems = append(problems, err)
+		} else {
+			_ = service.Close() // always nil
+		}
+	}
+	return problems
+}
+
+func sampleConfig(s Settings, log *slog.Logger) sample.Config {
+	return sample.Config{Command: s.SampleCommand, Timeout: s.SampleTimeout, Logger: log}
 }
 
 func (h *house) openAuthority(ctx context.Context, current doorward.Secret, previous []doorward.SigningKey) error {
@@ -250,9 +275,6 @@ func (h *house) openService() (func(http.ResponseWriter, *http.Request, *gate.Pa
 	if s.ForwardCredentials == ForwardAsSent {
 		forward = proxy.AsSent
 	}
-	if s.ForwardCredentials == ForwardBearer {
-		return nil, errors.New("forward_credentials: bearer is not supported by this version yet; use off or as_sent")
-	}
 	if s.Upstream != nil {
 		p, err := proxy.New(proxy.Config{
 			Upstream: s.Upstream, Timeout: s.UpstreamTimeout, Names: names, Forward: forward, Log: h.log,
@@ -266,9 +288,7 @@ func (h *house) openService() (func(http.ResponseWriter, *http.Request, *gate.Pa
 		return func(w http.ResponseWriter, r *http.Request, pass *gate.Pass) { p.Carry(w, r, passage(pass)) }, nil
 	}
 	var err error
-	h.sample, err = sample.New(sample.Config{
-		Command: s.SampleCommand, Timeout: s.SampleTimeout, Logger: h.log,
-	})
+	h.sample, err = sample.New(sampleConfig(s, h.log))
 	if err != nil {
 		return nil, err
 	}

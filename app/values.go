@@ -462,6 +462,26 @@ func prefix(s string) (netip.Prefix, error) {
 // everyone reports whether p leaves nobody out.
 func everyone(p netip.Prefix) bool { return p.Bits() == 0 }
 
+// covered reports whether parts together leave out no address of whole: halves and
+// quarters of everyone are everyone too. It follows only halves that some part lies in.
+func covered(whole netip.Prefix, parts []netip.Prefix) bool {
+	within := false
+	for _, p := range parts {
+		if p.Bits() <= whole.Bits() && p.Contains(whole.Addr()) {
+			return true
+		}
+		within = within || whole.Overlaps(p)
+	}
+	if !within || whole.Bits() == whole.Addr().BitLen() {
+		return false
+	}
+	low := netip.PrefixFrom(whole.Addr(), whole.Bits()+1)
+	b := whole.Addr().AsSlice()
+	b[whole.Bits()/8] |= 0x80 >> (whole.Bits() % 8)
+	high, _ := netip.AddrFromSlice(b)
+	return covered(low, parts) && covered(netip.PrefixFrom(high, whole.Bits()+1), parts)
+}
+
 func dir(s string) (string, error) {
 	if s == "" || strings.ContainsRune(s, 0) {
 		return "", errors.New("must name a directory")
