@@ -66,14 +66,19 @@ func (a *Authority) authenticateToken(ctx context.Context, use Use, token string
 // password is asked after each time, so that the restriction ends everywhere at once with
 // the change.
 func (a *Authority) alive(ctx context.Context, c Claims) (mustChange bool, err error) {
-	was, known := a.seen.get(c.Session)
-	if !known || !was.has(c) {
-		mustChange, err = a.meet(ctx, c, was)
-		if err != nil {
-			return false, err
-		}
+	// Before seen: were a sweep to come between, it would have forgotten the end of a
+	// session that was still found among the seen.
+	if _, ended := a.revoked.get(c.Session); ended {
+		return false, ErrTokenBlacklisted
 	}
-	// Last, so that an end acknowledged while the store was read is seen.
+	was, known := a.seen.get(c.Session)
+	if known && was.has(c) {
+		return false, nil
+	}
+	if mustChange, err = a.meet(ctx, c, was); err != nil {
+		return false, err
+	}
+	// Again, so that an end acknowledged while the store was read is seen.
 	if _, ended := a.revoked.get(c.Session); ended {
 		return false, ErrTokenBlacklisted
 	}
