@@ -19,6 +19,7 @@ var allowed = map[string][]string{
 	"doorward/proxy":        {"doorward"},
 	"doorward/store":        {"doorward"},
 	"doorward/storetest":    {"doorward"},
+	"doorward/pgtest":       {}, // throwaway PostgreSQL servers, for the tests of store and app; it knows nothing of us
 	"doorward/sample":       {},
 	"doorward/api":          {"doorward", "doorward/gate"},
 	"doorward/app":          {"doorward", "doorward/gate", "doorward/proxy", "doorward/store", "doorward/sample", "doorward/api"},

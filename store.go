@@ -10,8 +10,8 @@ import (
 //
 // Common to all methods: they are safe for concurrent use by any number of callers; a
 // method that changes something is one transaction, durable when it returns nil, without
-// effect when it returns an error (unless the error is the context's, when either may be
-// the case); "not found" is a bool, not an error; a refusal that a client may read is an
+// effect when it returns an error (unless the error is the context's, or the connection was
+// lost while it was committed, when either may be the case); "not found" is a bool, not an error; a refusal that a client may read is an
 // *Error; anything else is a foreign error and means that the fact is not known. Times
 // are kept to the millisecond and judged by the store's own clock, which several nodes
 // share. Only hashes come down here, never a secret.

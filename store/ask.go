@@ -5,12 +5,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // asker puts questions to the store: through the readers, or within a transaction.
 type asker struct {
 	op       string // what is being done, for errors
 	prepared preparer
+	patience time.Duration // the engine's
 }
 
 // preparer keeps each SQL text prepared. There are some forty texts, all constant.
@@ -19,7 +21,9 @@ type preparer interface {
 }
 
 // asker returns one for the readers. op completes the sentence "cannot ...".
-func (s *Store) asker(op string) asker { return asker{op: op, prepared: s} }
+func (s *Store) asker(op string) asker {
+	return asker{op: op, prepared: s, patience: s.engine.patience}
+}
 
 func (s *Store) prepare(ctx context.Context, text string) (*sql.Stmt, error) {
 	if s.isClosed() {
@@ -39,43 +43,58 @@ func (s *Store) prepare(ctx context.Context, text string) (*sql.Stmt, error) {
 	return st, nil
 }
 
+// statement prepares text, and watches over what is then asked with it until the vigil ends.
+func (a asker) statement(ctx context.Context, text string) (*sql.Stmt, context.Context, *vigil, error) {
+	asked, v := keepVigil(ctx, a.patience)
+	st, err := a.prepared.prepare(asked, text)
+	if err != nil {
+		v.end()
+		return nil, nil, nil, a.failed(ctx, v.why(err))
+	}
+	return st, asked, v, nil
+}
+
 // get reads at most one row into dest.
 func (a asker) get(ctx context.Context, dest []any, text string, args ...any) (found bool, err error) {
-	st, err := a.prepared.prepare(ctx, text)
+	st, asked, v, err := a.statement(ctx, text)
 	if err != nil {
-		return false, a.failed(ctx, err)
+		return false, err
 	}
-	err = st.QueryRowContext(ctx, args...).Scan(dest...)
+	defer v.end()
+	err = st.QueryRowContext(asked, args...).Scan(dest...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
 	if err != nil {
-		return false, a.failed(ctx, err)
+		return false, a.failed(ctx, v.why(err))
 	}
 	return true, nil
 }
 
 // each reads row after row into dest and calls do; do's error stops it and is returned.
 func (a asker) each(ctx context.Context, dest []any, do func() error, text string, args ...any) error {
-	st, err := a.prepared.prepare(ctx, text)
+	st, asked, v, err := a.statement(ctx, text)
 	if err != nil {
-		return a.failed(ctx, err)
+		return err
 	}
-	rows, err := st.QueryContext(ctx, args...)
+	defer v.end()
+	rows, err := st.QueryContext(asked, args...)
 	if err != nil {
-		return a.failed(ctx, err)
+		return a.failed(ctx, v.why(err))
 	}
 	defer rows.Close()
 	for rows.Next() {
 		if err := rows.Scan(dest...); err != nil {
-			return a.failed(ctx, err)
+			return a.failed(ctx, v.why(err))
 		}
+		v.rest() // what do takes is not the engine's time
 		if err := do(); err != nil {
 			return err
 		}
+		v.resume()
 	}
 	if err := rows.Err(); err != nil {
-		return a.failed(ctx, err)
+		return a.failed(ctx, v.why(err))
 	}
 	return nil
 }

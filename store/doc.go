@@ -12,7 +12,7 @@
 //	     users.go, password.go, sessions.go, refresh.go, lockouts.go, audit.go, ...
 //	                         |
 //	                         v
-//	     what engines differ in (opening, clock, locks): sqlite.go, schema/
+//	     what engines differ in (opening, clock, locks, errors): sqlite.go, postgres.go, schema/
 //
 // The text is SQL that SQLite and PostgreSQL understand alike: $1 for arguments, ON
 // CONFLICT, RETURNING, whole numbers for times (milliseconds) and truths (0 and 1).

@@ -24,7 +24,9 @@ func (s *Store) CountFailure(ctx context.Context, account string, policy doorwar
 		}
 		var times string
 		var lockedUntil int64
-		_, err = t.get(ctx, []any{&times, &lockedUntil}, `SELECT times, locked_until FROM lockouts WHERE account = $1`, account)
+		// The row too, if there is one: who clears it or prunes it does so before or after.
+		_, err = t.get(ctx, []any{&times, &lockedUntil}, `
+			SELECT times, locked_until FROM lockouts WHERE account = $1`+t.engine.rowLock, account)
 		if err != nil {
 			return err
 		}

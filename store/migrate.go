@@ -14,9 +14,10 @@ import (
 //go:embed schema
 var schemas embed.FS
 
-// migrate brings the schema up to date from the files in dir. A schema newer than this
-// program knows is refused: what a column of the future means cannot be guessed.
-func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, dir string) error {
+// migrate brings the schema up to date from the files in dir, keeping its version in
+// table. A schema newer than this program knows is refused: what a column of the future
+// means cannot be guessed.
+func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, dir, table string) error {
 	files, err := fs.Sub(schemas, dir)
 	if err != nil {
 		return err
@@ -24,7 +25,7 @@ func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, dir string)
 	last := int64(-1)
 	for {
 		p, err := goose.NewProvider(dialect, db, files,
-			goose.WithDisableGlobalRegistry(true), goose.WithSlog(slog.New(slog.DiscardHandler)))
+			goose.WithTableName(table), goose.WithDisableGlobalRegistry(true), goose.WithSlog(slog.New(slog.DiscardHandler)))
 		if err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ func (s *Store) SetPassword(ctx context.Context, p doorward.NewPassword, check f
 		if err != nil {
 			return t.failed(ctx, err)
 		}
-		u, ok, err := t.user(ctx, p.UserID, t.engine.rowLock)
+		u, ok, err := t.lockedUser(ctx, p.UserID)
 		if found = ok; err != nil || !ok {
 			return err
 		}

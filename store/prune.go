@@ -2,27 +2,33 @@ package store
 
 import (
 	"context"
+	"strconv"
 	"time"
 )
 
-// pruneStep is how many rows are deleted at once: a few milliseconds' worth.
+// pruneStep is how many rows are deleted at once: a few milliseconds' worth. It is part
+// of the text, so that who plans a statement knows that it is for a few.
 const pruneStep = 500
 
 // Prune implements doorward.Store.
 func (s *Store) Prune(ctx context.Context, keepFailures time.Duration) error {
+	// Chosen and locked before they go: who changes one of them at the same time, as a
+	// failure counted does, does so before, and then it stays, or after.
+	step := " LIMIT " + strconv.Itoa(pruneStep) + s.engine.rowLock
+
 	// No token outlives its session, so past a session's end its row says nothing that
 	// its absence would not say: both refuse.
 	err := s.pruneSteps(ctx, "prune sessions", `
 		DELETE FROM sessions WHERE id IN (
-			SELECT id FROM sessions WHERE ends <= $1 AND access_until <= $1 ORDER BY ends LIMIT $2)`,
-		func(now time.Time) []any { return []any{millis(now), pruneStep} })
+			SELECT id FROM sessions WHERE ends <= $1 AND access_until <= $1 ORDER BY ends`+step+`)`,
+		func(now time.Time) []any { return []any{millis(now)} })
 	if err != nil {
 		return err
 	}
 	return s.pruneSteps(ctx, "prune failed attempts", `
 		DELETE FROM lockouts WHERE account IN (
-			SELECT account FROM lockouts WHERE last <= $1 AND locked_until <= $2 ORDER BY last LIMIT $3)`,
-		func(now time.Time) []any { return []any{millis(now.Add(-keepFailures)), millis(now), pruneStep} })
+			SELECT account FROM lockouts WHERE last <= $1 AND locked_until <= $2 ORDER BY last`+step+`)`,
+		func(now time.Time) []any { return []any{millis(now.Add(-keepFailures)), millis(now)} })
 }
 
 // pruneSteps repeats text, a transaction each time, until it finds less than a step.

@@ -58,7 +58,7 @@ func openSQLite(ctx context.Context, path string, now func() time.Time) (_ *Stor
 	if err := claimSQLite(ctx, writers); err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, goose.DialectSQLite3, writers, "schema/sqlite"); err != nil {
+	if err := migrate(ctx, goose.DialectSQLite3, writers, "schema/sqlite", goose.DefaultTablename); err != nil {
 		return nil, err
 	}
 	readers, err := sqlitePool(file, true)

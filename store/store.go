@@ -15,8 +15,8 @@ var _ doorward.Store = (*Store)(nil)
 // errClosed is what every method returns after Close.
 var errClosed = errors.New("the store is closed")
 
-// Store is a doorward.Store over SQL. Open one with OpenSQLite; it is safe for concurrent
-// use.
+// Store is a doorward.Store over SQL. Open one with OpenSQLite or OpenPostgres; it is safe
+// for concurrent use.
 type Store struct {
 	engine  engine
 	readers *sql.DB
@@ -39,6 +39,16 @@ type engine struct {
 	// nameLock is a statement that lets no other transaction have the lock named $1
 	// before this one ends, for what has no row of its own. Empty where not needed.
 	nameLock string
+	// patience is how long the engine may take over one statement before who asked gets
+	// an error; a statement then also ends when its caller leaves. 0 is for an engine that
+	// is never waited for once a transaction has begun.
+	patience time.Duration
+	// again reports whether err says that a transaction had no effect for a reason that
+	// may be gone when it is run anew. nil for an engine that has no such reasons.
+	again func(err error) bool
+	// failed reports whether err, of a COMMIT, says for certain that nothing was kept. nil
+	// for an engine whose every error says so.
+	failed func(err error) bool
 }
 
 // newStore takes over both pools; writers is how many transactions may run at once.

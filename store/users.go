@@ -13,6 +13,7 @@ import (
 func (s *Store) CreateFirstUser(ctx context.Context, u doorward.User, hash doorward.PasswordHash, a doorward.AuditEntry) (bool, error) {
 	created := false
 	err := s.write(ctx, "create the first user", func(ctx context.Context, t *tx) error {
+		created = false
 		if err := t.lockMeta(ctx); err != nil {
 			return err
 		}
@@ -115,13 +116,26 @@ func (r *userRow) user() doorward.User {
 
 // User implements doorward.UserStore.
 func (s *Store) User(ctx context.Context, id string) (doorward.User, bool, error) {
-	return s.asker("read a user").user(ctx, id, "")
+	return s.asker("read a user").user(ctx, id)
 }
 
-func (a asker) user(ctx context.Context, id, rowLock string) (doorward.User, bool, error) {
+func (a asker) user(ctx context.Context, id string) (doorward.User, bool, error) {
 	var r userRow
-	found, err := a.get(ctx, r.dest(), `SELECT `+userColumns+` FROM users u WHERE u.id = $1`+rowLock, id)
+	found, err := a.get(ctx, r.dest(), `SELECT `+userColumns+` FROM users u WHERE u.id = $1`, id)
 	return r.user(), found, err
+}
+
+// lockedUser reads a user that no other transaction can change before this one ends. The
+// lock comes first: a SELECT that waits for it sees the user as it became and the user's
+// memberships as they were.
+func (t *tx) lockedUser(ctx context.Context, id string) (doorward.User, bool, error) {
+	if t.engine.rowLock != "" {
+		var one int64
+		if _, err := t.get(ctx, []any{&one}, `SELECT 1 FROM users WHERE id = $1`+t.engine.rowLock, id); err != nil {
+			return doorward.User{}, false, err
+		}
+	}
+	return t.user(ctx, id)
 }
 
 // UserByName implements doorward.UserStore.
@@ -170,7 +184,7 @@ func (t *tx) userAmong(ctx context.Context, id string) (doorward.User, doorward.
 	if err := t.lockMeta(ctx); err != nil {
 		return doorward.User{}, nil, false, err
 	}
-	u, found, err := t.user(ctx, id, t.engine.rowLock)
+	u, found, err := t.lockedUser(ctx, id)
 	if err != nil || !found {
 		return doorward.User{}, nil, false, err
 	}
@@ -196,6 +210,7 @@ func (s *Store) ChangeUser(ctx context.Context, id string, change func(u doorwar
 	var ended []doorward.EndedSession
 	var found bool
 	err := s.write(ctx, "change a user", func(ctx context.Context, t *tx) error {
+		ended = nil
 		before, others, ok, err := t.userAmong(ctx, id)
 		if found = ok; err != nil || !ok {
 			return err

@@ -4,31 +4,51 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
+	"fmt"
 	"time"
 )
 
+// tries is how often a transaction is run before its failure is the caller's.
+const tries = 4
+
+// errInDoubt says that a COMMIT was sent and its answer never came.
+var errInDoubt = errors.New("the connection was lost while it was being kept; whether it was is not known")
+
 // write runs do as one transaction: durable when it returns nil, without effect when it
 // does not. do's own error is returned as it is. Callers get their turn in the order of
-// arrival; one whose ctx ends while it waits gets ctx's error and has no effect. From its
-// first statement on, a transaction is not interrupted.
+// arrival; one whose ctx ends while it waits gets ctx's error and has no effect. What an
+// engine undoes for reasons of its own (a deadlock, a lost connection) is run again, so do
+// sets all that it leaves behind each time.
+//
+// Where the engine is a server, one error says something else: errInDoubt, when it went
+// away with the COMMIT. Then the change may have been kept or not, and the caller, who was
+// promised nothing, asks again.
 //
 // Every change goes through here, so this is the one place to let several callers share a
 // transaction.
 func (s *Store) write(ctx context.Context, op string, do func(ctx context.Context, t *tx) error) error {
-	w, err := s.turn(ctx)
+	w, err := s.turn(ctx, op)
 	if err != nil {
 		return err
 	}
 	defer func() { s.turns <- w }() // also when do panics
-	return w.transact(ctx, op, do)
+	for try := 1; ; try++ {
+		err := w.transact(ctx, op, do)
+		if err == nil || try == tries || s.engine.again == nil || !s.engine.again(err) || errors.Is(err, errInDoubt) {
+			return err
+		}
+	}
 }
 
 // turn waits for an idle writer. Receivers of a channel are served first come, first
 // served; database/sql's own queue is not, it picks the next at random.
-func (s *Store) turn(ctx context.Context) (*writer, error) {
+func (s *Store) turn(ctx context.Context, op string) (*writer, error) {
 	if s.isClosed() {
 		return nil, errClosed
 	}
+	waiting, v := keepVigil(ctx, s.engine.patience)
+	defer v.end()
 	select {
 	case w := <-s.turns:
 		if err := ctx.Err(); err != nil {
@@ -36,8 +56,8 @@ func (s *Store) turn(ctx context.Context) (*writer, error) {
 			return nil, err
 		}
 		return w, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	case <-waiting.Done():
+		return nil, s.asker(op).failed(ctx, v.why(ctx.Err()))
 	case <-s.closed:
 		return nil, errClosed
 	}
@@ -57,29 +77,33 @@ type tx struct {
 }
 
 func (w *writer) transact(ctx context.Context, op string, do func(ctx context.Context, t *tx) error) error {
-	t := &tx{asker: asker{op: op, prepared: w}, engine: w.store.engine}
-	if w.conn == nil {
-		conn, err := w.store.writers.Conn(ctx)
-		if err != nil {
-			return t.failed(ctx, err)
-		}
-		w.conn, w.statements = conn, make(map[string]*sql.Stmt)
+	engine := w.store.engine
+	t := &tx{asker: asker{op: op, prepared: w, patience: engine.patience}, engine: engine}
+	if err := w.connect(ctx); err != nil {
+		return t.failed(ctx, err)
 	}
 
-	// Beginning may wait for another process, so it ends with ctx; what comes after does not.
+	// Beginning may wait for another process, so it ends with ctx; the end does not.
 	lasting := context.WithoutCancel(ctx)
 	begin, cancel := context.WithCancel(lasting)
 	defer cancel()
 	stop := context.AfterFunc(ctx, cancel)
 	defer stop()
+	begin, v := keepVigil(begin, engine.patience)
+	defer v.end()
 	under, err := w.conn.BeginTx(begin, nil)
 	if err != nil {
 		w.discard()
-		return t.failed(ctx, err)
+		return t.failed(ctx, v.why(err))
 	}
+	v.rest()
 	open := true
 	defer func() {
-		if open && under.Rollback() != nil {
+		if !open {
+			return
+		}
+		v.resume()
+		if under.Rollback() != nil {
 			w.discard()
 		}
 	}()
@@ -87,14 +111,37 @@ func (w *writer) transact(ctx context.Context, op string, do func(ctx context.Co
 		return ctx.Err()
 	}
 
-	if err := do(lasting, t); err != nil {
+	during := lasting
+	if engine.patience > 0 {
+		during = ctx // which a lock that another holds may be waited for in vain
+	}
+	if err := do(during, t); err != nil {
 		return err
 	}
 	open = false
+	v.resume()
 	if err := under.Commit(); err != nil {
 		w.discard()
+		if engine.failed != nil && !engine.failed(err) {
+			return fmt.Errorf("cannot %s: %w: %w", op, errInDoubt, v.why(err))
+		}
 		return t.failed(lasting, err)
 	}
+	return nil
+}
+
+// connect gives the writer a connection, if it has none.
+func (w *writer) connect(ctx context.Context) error {
+	if w.conn != nil {
+		return nil
+	}
+	connecting, v := keepVigil(ctx, w.store.engine.patience)
+	defer v.end()
+	conn, err := w.store.writers.Conn(connecting)
+	if err != nil {
+		return v.why(err)
+	}
+	w.conn, w.statements = conn, make(map[string]*sql.Stmt)
 	return nil
 }
 
@@ -130,13 +177,14 @@ func (w *writer) close() error {
 
 // exec changes something and returns how many rows it touched.
 func (t *tx) exec(ctx context.Context, text string, args ...any) (int64, error) {
-	st, err := t.prepared.prepare(ctx, text)
+	st, asked, v, err := t.statement(ctx, text)
 	if err != nil {
-		return 0, t.failed(ctx, err)
+		return 0, err
 	}
-	result, err := st.ExecContext(ctx, args...)
+	defer v.end()
+	result, err := st.ExecContext(asked, args...)
 	if err != nil {
-		return 0, t.failed(ctx, err)
+		return 0, t.failed(ctx, v.why(err))
 	}
 	n, err := result.RowsAffected()
 	if err != nil {
