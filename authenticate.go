@@ -68,7 +68,7 @@ func (a *Authority) authenticateToken(ctx context.Context, use Use, token string
 func (a *Authority) alive(ctx context.Context, c Claims) (mustChange bool, err error) {
 	// Before seen: were a sweep to come between, it would have forgotten the end of a
 	// session that was still found among the seen.
-	if _, ended := a.revoked.get(c.Session); ended {
+	if a.revoked.has(c.Session) {
 		return false, ErrTokenBlacklisted
 	}
 	was, known := a.seen.get(c.Session)
@@ -79,7 +79,7 @@ func (a *Authority) alive(ctx context.Context, c Claims) (mustChange bool, err e
 		return false, err
 	}
 	// Again, so that an end acknowledged while the store was read is seen.
-	if _, ended := a.revoked.get(c.Session); ended {
+	if a.revoked.has(c.Session) {
 		return false, ErrTokenBlacklisted
 	}
 	return mustChange, nil

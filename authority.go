@@ -52,7 +52,7 @@ type Authority struct {
 	// ended. A session is in revoked at least as long as in seen: whatever the clock
 	// does, forgetting that it ended implies asking the store again.
 	seen    *sessionSet[passed]
-	revoked *sessionSet[struct{}]
+	revoked *revocationSet
 
 	hasUsers  atomic.Bool // remembered once true
 	firstUser sync.Mutex  // held by the one who is making the first user
@@ -92,7 +92,7 @@ func New(ctx context.Context, c Config) (*Authority, error) {
 	life := max(c.AccessLife, c.SessionLife)
 	a := &Authority{
 		cfg: c, credentials: known,
-		seen: newSessionSet[passed](life), revoked: newSessionSet[struct{}](life),
+		seen: newSessionSet[passed](life), revoked: newRevocationSet(life),
 	}
 	if err := a.start(ctx); err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func (a *Authority) start(ctx context.Context) error {
 		return fmt.Errorf("cannot end the sessions of credentials no longer configured: %w", err)
 	}
 	err := a.cfg.Store.EndedSessions(ctx, func(e EndedSession) error {
-		a.revoked.add(e.ID, struct{}{}, e.Until)
+		a.revoked.add(e.ID, e.Until)
 		return nil
 	})
 	if err != nil {
@@ -243,7 +243,7 @@ func (a *Authority) Revoked() int64 { return a.revoked.len() }
 // made it durable and before anybody is told.
 func (a *Authority) revoke(ended ...EndedSession) {
 	for _, e := range ended {
-		a.revoked.add(e.ID, struct{}{}, e.Until)
+		a.revoked.add(e.ID, e.Until)
 	}
 }
 

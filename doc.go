@@ -8,7 +8,7 @@
 //	who a request is          identity.go, authenticate.go, credential.go
 //	what they may             role.go, need.go
 //	tokens                    token.go (make), verify.go (read), keyring.go, jwtsecret.go
-//	sessions                  session.go (and the refresh chain's table), exchange.go, refresh.go, signin.go, signout.go, revocation.go
+//	sessions                  session.go (and the refresh chain's table), exchange.go, refresh.go, signin.go, signout.go, seen.go, revocationset.go
 //	people                    user.go, users.go, firstuser.go, password.go, passwordhash.go, changepassword.go, lockout.go
 //	machines                  apikey.go, credential.go
 //	what is kept, and how     store.go (the contract; package store keeps it, package storetest proves it)

@@ -2,7 +2,6 @@ package doorward
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -14,7 +13,6 @@ type sessionSet[V any] struct {
 	width time.Duration // of a generation; entries live at most about twice as long as asked
 	mu    sync.RWMutex
 	gens  []*sessionGeneration[V] // in order of end
-	size  atomic.Int64
 }
 
 type sessionGeneration[V any] struct {
@@ -46,13 +44,11 @@ func (s *sessionSet[V]) add(id string, v V, until time.Time) {
 				return
 			}
 			delete(g.entries, id)
-			s.size.Add(-1)
 			break
 		}
 	}
 	width := s.width.Milliseconds()
 	end := (u/width + 1) * width
-	s.size.Add(1)
 	for i, g := range s.gens {
 		if g.end == end {
 			g.entries[id] = sessionEntry[V]{u, v}
@@ -88,11 +84,7 @@ func (s *sessionSet[V]) sweep(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.gens) > 0 && s.gens[0].end <= n {
-		s.size.Add(-int64(len(s.gens[0].entries)))
 		s.gens[0] = nil
 		s.gens = s.gens[1:]
 	}
 }
-
-// len is the number of sessions remembered.
-func (s *sessionSet[V]) len() int64 { return s.size.Load() }
