@@ -23,12 +23,13 @@ type Store interface {
 	UserStore
 	SessionStore
 	LockoutStore
+	FeedStore
 
 	// Ping reports whether the store can be read now.
 	Ping(ctx context.Context) error
 	// Prune deletes what means nothing any more: sessions whose tokens have all expired,
-	// counters of failures older than keepFailures. It deletes in small steps, so that no
-	// other writer waits long for it.
+	// counters of failures older than keepFailures, changes that every node has had an hour
+	// to read. It deletes in small steps, so that no other writer waits long for it.
 	Prune(ctx context.Context, keepFailures time.Duration) error
 	Close() error
 }
@@ -52,6 +53,11 @@ type MetaStore interface {
 	State(ctx context.Context) (State, error)
 	// MarkInitialised sets the durable mark; again is nothing.
 	MarkInitialised(ctx context.Context) error
+	// KeyID reads the kid of the secret that signs; empty when none was kept yet.
+	KeyID(ctx context.Context) (string, error)
+	// SetKeyID keeps kid as that of the secret that signs. When it was another, a is
+	// written and the feed says KeysChanged.
+	SetKeyID(ctx context.Context, kid string, a AuditEntry) error
 }
 
 // UserQuery asks for a page of users, ordered by canonical username.
@@ -136,6 +142,43 @@ type SessionStore interface {
 	// EndedSessions calls yield for every ended session that a token not yet expired
 	// may belong to; an error of yield stops it and is returned.
 	EndedSessions(ctx context.Context, yield func(EndedSession) error) error
+}
+
+// Change is something that every node must know of. The store numbers changes in the order
+// in which they are committed: once a number has been read, no smaller one appears.
+type Change struct {
+	Number int64
+	What   ChangeKind
+	Target string    // the session, for SessionEnded; the kid, for KeysChanged
+	Until  time.Time // for SessionEnded: the latest expiry of a token minted in it
+}
+
+// ChangeKind says what has changed. Kinds that a node does not know are of a newer version
+// of this program, and are passed over.
+type ChangeKind string
+
+// The kinds of change.
+const (
+	SessionEnded ChangeKind = "session_ended"
+	KeysChanged  ChangeKind = "keys_changed"
+)
+
+// ErrFeedGap says that changes after the number asked for are no longer kept, or that the
+// database went backwards behind it. The caller reads everything anew.
+var ErrFeedGap = errors.New("the changes since then are not kept any more")
+
+// FeedStore lets nodes, and the command line, hear of each other's changes. Whatever ends
+// a session writes its change last in the same transaction.
+type FeedStore interface {
+	// LastChange returns the number of the newest change, 0 if there was none yet.
+	LastChange(ctx context.Context) (int64, error)
+	// Changes calls yield for each change after the number after, in order, and returns the
+	// number of the last one committed when it looked: where to go on from. ErrFeedGap when some are not
+	// kept any more. An error of yield stops it and is returned.
+	Changes(ctx context.Context, after int64, yield func(Change) error) (last int64, err error)
+	// AwaitChange returns when something may have changed since the last call, after atMost
+	// at the latest. It is a hint and promises nothing; one caller at a time.
+	AwaitChange(ctx context.Context, atMost time.Duration)
 }
 
 // LockoutStore counts failed attempts at accounts, whether or not they exist.

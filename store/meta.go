@@ -64,3 +64,26 @@ func (t *tx) lockMeta(ctx context.Context) error {
 	_, err := t.get(ctx, []any{&id}, `SELECT id FROM meta WHERE id = 1`+t.engine.rowLock)
 	return err
 }
+
+// KeyID implements doorward.MetaStore.
+func (s *Store) KeyID(ctx context.Context) (string, error) {
+	var kid string
+	_, err := s.asker("read which secret signs").get(ctx, []any{&kid}, `SELECT kid FROM meta WHERE id = 1`)
+	return kid, err
+}
+
+// SetKeyID implements doorward.MetaStore.
+func (s *Store) SetKeyID(ctx context.Context, kid string, a doorward.AuditEntry) error {
+	return s.write(ctx, "keep which secret signs", func(ctx context.Context, t *tx) error {
+		n, err := t.exec(ctx, `UPDATE meta SET kid = $1 WHERE id = 1 AND kid <> $1`, kid)
+		if err != nil || n == 0 {
+			return err
+		}
+		now, err := t.now(ctx)
+		if err != nil {
+			return err
+		}
+		t.changed(doorward.Change{What: doorward.KeysChanged, Target: kid})
+		return t.audit(ctx, now, a)
+	})
+}

@@ -152,15 +152,18 @@ func connectPostgres(ctx context.Context, config *pgx.ConnConfig, o postgresOpti
 	if err := readers.PingContext(ctx); err != nil {
 		return nil, errors.Join(err, readers.Close())
 	}
+	listener := listenPostgres(config)
 	e := engine{
 		now:      postgresNow,
+		await:    listener.await,
+		notify:   "SELECT pg_notify('" + changesChannel + "', '')",
 		rowLock:  " FOR UPDATE",
 		nameLock: "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
 		patience: o.patience,
 		again:    postgresAgain,
 		failed:   postgresFailed,
 	}
-	return newStore(e, readers, writers, o.writers), nil
+	return newStore(e, readers, writers, o.writers, listener.close), nil
 }
 
 // postgresNow reads the server's clock as it is now, not as it was when the transaction began.

@@ -216,7 +216,7 @@ func TestOpenPostgresSaysWhyNot(t *testing.T) {
 		{"may not create", as("reason_guest", fresh("REVOKE CREATE ON SCHEMA public FROM PUBLIC")), "permission denied for schema public; the user must own the database or be granted CREATE on its schema"},
 		{"no connection left", as("reason_few", fresh()), `too many connections for role "reason_few"; raise the server's max_connections`},
 		{"another's", recipes, `relation "users" already exists, and not by this program; give it a database of its own, or a schema (?search_path=doorward)`},
-		{"newer", newer, "it was written by a newer version of this program (schema 99, this one knows 1); use that version"},
+		{"newer", newer, "it was written by a newer version of this program (schema 99, this one knows 2); use that version"},
 		{"read-only", readOnly, "it lets nothing be written (default_transaction_read_only is on); give the address of a primary, or a user who may write"},
 		{"Latin 1", in(latin), "its encoding is not UTF8; create the database with ENCODING 'UTF8'"},
 		{"no certificate", with(t, fresh(), "sslmode", "verify-full"), "server refused TLS connection"},
@@ -1004,6 +1004,8 @@ var postgresScans = map[string]string{
 	"SELECT DISTINCT credential":   "the live sessions of configured credentials, at start",
 	"meta":                         "one row",
 	"FROM workspaces":              "a few rows",
+	"feed SET":                     "one row",
+	"FROM feed WHERE":              "one row",
 }
 
 func TestEveryPostgresStatementUsesAnIndex(t *testing.T) {
@@ -1026,6 +1028,7 @@ func TestEveryPostgresStatementUsesAnIndex(t *testing.T) {
 	execute(t, db, `
 		INSERT INTO api_keys SELECT 'key_' || i, sha256(i::text::bytea), 'brk_', 'a key', 'viewer', 'default', 'default', 'usr_' || i, 0, '', 0, 0, 0, 0, NULL, 0
 		FROM generate_series(1, $1) i`, many/4)
+	execute(t, db, `INSERT INTO changes SELECT i, 0, $1::bigint + i * 100, 'session_ended', 'ses_' || i, 0 FROM generate_series(1000, $2) i`, c.ms.Load(), many)
 	execute(t, db, `VACUUM ANALYZE`)
 
 	w := <-s.turns
@@ -1055,6 +1058,8 @@ func TestEveryPostgresStatementUsesAnIndex(t *testing.T) {
 		"Index Scan using lockouts_prune on lockouts":     false,
 		"Index Scan using users_canonical_key on users u": false,
 		"Index Scan on users_page":                        false,
+		"Index Scan using changes_pkey on changes":        false, // the feed
+		"Index Only Scan using changes_prune on changes":  false,
 	}
 	for i, text := range texts {
 		plan := postgresPlan(t, conn, i, text)
@@ -1069,7 +1074,7 @@ func TestEveryPostgresStatementUsesAnIndex(t *testing.T) {
 				excused = true
 			}
 		}
-		if !excused && strings.Contains(plan, "Seq Scan") {
+		if !excused && strings.Contains(strings.ReplaceAll(plan, "Seq Scan on feed", ""), "Seq Scan") {
 			t.Errorf("%s\n%s", text, plan)
 		}
 	}

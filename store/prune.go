@@ -25,10 +25,14 @@ func (s *Store) Prune(ctx context.Context, keepFailures time.Duration) error {
 	if err != nil {
 		return err
 	}
-	return s.pruneSteps(ctx, "prune failed attempts", `
+	err = s.pruneSteps(ctx, "prune failed attempts", `
 		DELETE FROM lockouts WHERE account IN (
 			SELECT account FROM lockouts WHERE last <= $1 AND locked_until <= $2 ORDER BY last`+step+`)`,
 		func(now time.Time) []any { return []any{millis(now.Add(-keepFailures)), millis(now)} })
+	if err != nil {
+		return err
+	}
+	return s.pruneChanges(ctx)
 }
 
 // pruneSteps repeats text, a transaction each time, until it finds less than a step.

@@ -141,13 +141,15 @@ func (t *tx) endSession(ctx context.Context, id, reason string, now time.Time, a
 	return doorward.EndedSession{ID: r.ID, Until: r.AccessUntil}, found, err
 }
 
-// ended runs text, which ends sessions and returns the id and access_until of each.
+// ended runs text, which ends sessions and returns the id and access_until of each, and
+// lets the other nodes know.
 func (t *tx) ended(ctx context.Context, text string, args ...any) ([]doorward.EndedSession, error) {
 	var all []doorward.EndedSession
 	var id string
 	var until int64
 	err := t.each(ctx, []any{&id, &until}, func() error {
 		all = append(all, doorward.EndedSession{ID: id, Until: fromMillis(until)})
+		t.changed(doorward.Change{What: doorward.SessionEnded, Target: id, Until: fromMillis(until)})
 		return nil
 	}, text, args...)
 	return all, err

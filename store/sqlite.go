@@ -46,7 +46,7 @@ func openSQLite(ctx context.Context, path string, now func() time.Time) (_ *Stor
 	if err != nil {
 		return nil, err
 	}
-	writers, err := sqlitePool(file, false)
+	writers, err := sqlitePool(file, 4, false) // the migrations use more than one
 	if err != nil {
 		return nil, err
 	}
@@ -61,20 +61,28 @@ func openSQLite(ctx context.Context, path string, now func() time.Time) (_ *Stor
 	if err := migrate(ctx, goose.DialectSQLite3, writers, "schema/sqlite", goose.DefaultTablename); err != nil {
 		return nil, err
 	}
-	readers, err := sqlitePool(file, true)
+	readers, err := sqlitePool(file, sqliteReaders, true)
 	if err != nil {
 		return nil, err
 	}
 	if err := readers.PingContext(ctx); err != nil {
 		return nil, errors.Join(err, readers.Close())
 	}
-	e := engine{now: func(context.Context, asker) (time.Time, error) {
-		// Cut to what is kept; and never 0, which would say "never".
-		return time.UnixMilli(max(1, now().UnixMilli())).UTC(), nil
-	}}
+	watchers, err := sqlitePool(file, 1, true)
+	if err != nil {
+		return nil, errors.Join(err, readers.Close())
+	}
+	watch := &sqliteWatch{db: watchers}
+	e := engine{
+		now: func(context.Context, asker) (time.Time, error) {
+			// Cut to what is kept; and never 0, which would say "never".
+			return time.UnixMilli(max(1, now().UnixMilli())).UTC(), nil
+		},
+		await: watch.await,
+	}
 	// One writer is all that SQLite allows, so no row and no name needs a lock.
 	writers.SetMaxOpenConns(1)
-	return newStore(e, readers, writers, 1), nil
+	return newStore(e, readers, writers, 1, watch.close), nil
 }
 
 // ownFile returns path made absolute, of a file that exists and that only its owner can
@@ -131,7 +139,8 @@ func sqlitePragmas(readOnly bool) [][2]string {
 	}
 }
 
-func sqlitePool(file string, readOnly bool) (*sql.DB, error) {
+// sqlitePool opens n connections at most.
+func sqlitePool(file string, n int, readOnly bool) (*sql.DB, error) {
 	// mode=rw: a file that was deleted under us is an error, not an empty store.
 	q := url.Values{"mode": {"rw"}, "_dqs": {"0"}, "_defensive": {"1"}, "_error_rc": {"1"}}
 	for _, p := range sqlitePragmas(readOnly) {
@@ -150,10 +159,8 @@ func sqlitePool(file string, readOnly bool) (*sql.DB, error) {
 		return nil, err
 	}
 	db := sql.OpenDB(sqliteConnector{Connector: c, readOnly: readOnly})
-	if readOnly {
-		db.SetMaxOpenConns(sqliteReaders)
-		db.SetMaxIdleConns(sqliteReaders)
-	}
+	db.SetMaxIdleConns(n)
+	db.SetMaxOpenConns(n)
 	return db, nil
 }
 

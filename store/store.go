@@ -28,6 +28,9 @@ type Store struct {
 	closing  sync.Once
 	closed   chan struct{}
 	closeErr error
+	life     context.Context // ends with Close, for what runs beside the callers
+	die      context.CancelFunc
+	beside   []func() error // closes what the engine has opened for itself
 }
 
 // engine is all that database engines differ in once they are open.
@@ -39,6 +42,12 @@ type engine struct {
 	// nameLock is a statement that lets no other transaction have the lock named $1
 	// before this one ends, for what has no row of its own. Empty where not needed.
 	nameLock string
+	// notify is a statement that wakes who waits for changes on other nodes once the
+	// transaction is kept. Empty where they find out by themselves.
+	notify string
+	// await returns when the database may have changed since it was last called, or when
+	// ctx ends.
+	await func(ctx context.Context)
 	// patience is how long the engine may take over one statement before who asked gets
 	// an error; a statement then also ends when its caller leaves. 0 is for an engine that
 	// is never waited for once a transaction has begun.
@@ -52,11 +61,13 @@ type engine struct {
 }
 
 // newStore takes over both pools; writers is how many transactions may run at once.
-func newStore(e engine, readers, writers *sql.DB, n int) *Store {
+// beside are closed with it.
+func newStore(e engine, readers, writers *sql.DB, n int, beside ...func() error) *Store {
 	s := &Store{
 		engine: e, readers: readers, writers: writers,
-		turns: make(chan *writer, n), closed: make(chan struct{}),
+		turns: make(chan *writer, n), closed: make(chan struct{}), beside: beside,
 	}
+	s.life, s.die = context.WithCancel(context.Background())
 	for range n {
 		s.turns <- &writer{store: s}
 	}
@@ -78,6 +89,7 @@ func (s *Store) Ping(ctx context.Context) error {
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		close(s.closed)
+		s.die()
 		idle := make([]*writer, 0, cap(s.turns))
 		for range cap(s.turns) {
 			idle = append(idle, <-s.turns)
@@ -85,6 +97,9 @@ func (s *Store) Close() error {
 		// The writers last: on SQLite the last one out tidies the file up, which a
 		// connection that can change nothing could not.
 		errs := []error{s.readers.Close()}
+		for _, c := range s.beside {
+			errs = append(errs, c())
+		}
 		for _, w := range idle {
 			errs = append(errs, w.close())
 		}

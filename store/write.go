@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"doorward"
 )
 
 // tries is how often a transaction is run before its failure is the caller's.
@@ -73,7 +75,8 @@ type writer struct {
 // tx is a transaction under way.
 type tx struct {
 	asker
-	engine engine
+	engine  engine
+	changes []doorward.Change // what publish will say
 }
 
 func (w *writer) transact(ctx context.Context, op string, do func(ctx context.Context, t *tx) error) error {
@@ -116,6 +119,9 @@ func (w *writer) transact(ctx context.Context, op string, do func(ctx context.Co
 		during = ctx // which a lock that another holds may be waited for in vain
 	}
 	if err := do(during, t); err != nil {
+		return err
+	}
+	if err := t.publish(during); err != nil {
 		return err
 	}
 	open = false

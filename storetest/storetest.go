@@ -42,6 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) (s doorward.Store, advance func(t
 		{"refresh", refreshTests},
 		{"lockouts", lockoutTests},
 		{"prune", pruneTests},
+		{"feed", feedTests},
 		{"callers who leave", contextTests},
 		{"races", raceTests},
 		{"model", modelTests},
