@@ -28,7 +28,7 @@ func (a *Authority) Authenticate(ctx context.Context, p Presented) (Identity, er
 	switch {
 	case p.Via == FromCookie:
 		return a.authenticateToken(ctx, CookieToken, p.Value)
-	case p.Via == FromBearer && a.cfg.Keys.Recognizes(p.Value):
+	case p.Via == FromBearer && a.keys.Load().Recognizes(p.Value):
 		return a.authenticateToken(ctx, AccessToken, p.Value)
 	}
 	if c, ok := a.credentials.find(p.Value); ok {
@@ -38,11 +38,12 @@ func (a *Authority) Authenticate(ctx context.Context, p Presented) (Identity, er
 }
 
 func (a *Authority) authenticateToken(ctx context.Context, use Use, token string) (Identity, error) {
-	c, err := a.cfg.Keys.Verify(use, token, a.cfg.Now())
+	now := a.cfg.Now()
+	c, err := a.keys.Load().Verify(use, token, now)
 	if err != nil {
 		return Identity{}, err
 	}
-	mustChange, err := a.alive(ctx, c)
+	mustChange, err := a.alive(ctx, c, now)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -65,11 +66,14 @@ func (a *Authority) authenticateToken(ctx context.Context, use Use, token string
 // node has passed the token, else from the store. A session whose person must change the
 // password is asked after each time, so that the restriction ends everywhere at once with
 // the change.
-func (a *Authority) alive(ctx context.Context, c Claims) (mustChange bool, err error) {
+func (a *Authority) alive(ctx context.Context, c Claims, now time.Time) (mustChange bool, err error) {
 	// Before seen: were a sweep to come between, it would have forgotten the end of a
 	// session that was still found among the seen.
 	if a.revoked.has(c.Session) {
 		return false, ErrTokenBlacklisted
+	}
+	if a.stale(now) {
+		return false, Unavailable(errStale)
 	}
 	was, known := a.seen.get(c.Session)
 	if known && was.has(c) {
@@ -122,6 +126,15 @@ func (p passed) with(c Claims) passed {
 func (a *Authority) meet(ctx context.Context, c Claims, was passed) (mustChange bool, err error) {
 	s, found, err := a.cfg.Store.Session(ctx, c.Session)
 	switch {
+	case err != nil && c.Kind != KindUser && a.outage.Load():
+		// The database cannot be reached, as the feed found out as well: what was known a
+		// moment ago decides, for no longer than MaxStaleness, and this is not remembered. One
+		// question that fails alone lets nobody in; nor does a person pass, of whom it is
+		// not known whether the password must be changed.
+		if a.stale(a.cfg.Now()) { // finding out may have taken long
+			return false, Unavailable(err)
+		}
+		return false, nil
 	case err != nil:
 		return false, Unavailable(err)
 	case !found:
@@ -153,7 +166,7 @@ func (a *Authority) meet(ctx context.Context, c Claims, was passed) (mustChange 
 // nearly always it passes and nothing is written. It reports whether the pass may be
 // remembered.
 func (a *Authority) confirm(ctx context.Context, s Session, c Claims) (remember bool, err error) {
-	_, outcome := s.Chain.Confirm(c.RefreshID, c.Gen)
+	_, outcome := s.Chain.Confirm(c.RefreshID, c.Gen, c.IssuedAt)
 	if outcome == Confirms || outcome == AccessReused {
 		// Judged again where no other transaction on the session can come between.
 		if outcome, err = a.writeConfirmation(ctx, c); err != nil {
@@ -182,7 +195,7 @@ func (a *Authority) writeConfirmation(ctx context.Context, c Claims) (outcome Co
 			return RefreshDecision{}
 		}
 		var next Chain
-		next, outcome = s.Chain.Confirm(c.RefreshID, c.Gen)
+		next, outcome = s.Chain.Confirm(c.RefreshID, c.Gen, c.IssuedAt)
 		switch outcome {
 		case Confirms:
 			return RefreshDecision{Outcome: Advanced, Chain: next}
@@ -209,11 +222,12 @@ func (a *Authority) writeConfirmation(ctx context.Context, c Claims) (outcome Co
 
 // AccessClaims returns the claims of a good access token, for whoever asks about it.
 func (a *Authority) AccessClaims(ctx context.Context, token string) (Claims, error) {
-	c, err := a.cfg.Keys.Verify(AccessToken, token, a.cfg.Now())
+	now := a.cfg.Now()
+	c, err := a.keys.Load().Verify(AccessToken, token, now)
 	if err != nil {
 		return Claims{}, err
 	}
-	if _, err := a.alive(ctx, c); err != nil {
+	if _, err := a.alive(ctx, c, now); err != nil {
 		return Claims{}, err
 	}
 	return c, nil

@@ -35,6 +35,13 @@ type Config struct {
 	Lockout       LockoutPolicy
 	Passwords     PasswordPolicy
 
+	// MaxStaleness is how old what is known of other nodes' changes may be, 5 s by
+	// default: past it tokens are refused until the store can be read again.
+	MaxStaleness time.Duration
+	// ReloadKeys makes the ring anew when another process has begun to sign with the key
+	// kid; nil for an Authority whose keys never change.
+	ReloadKeys func(kid string) (*KeyRing, error)
+
 	Now  func() time.Time
 	Rand io.Reader
 	Log  *slog.Logger
@@ -54,13 +61,21 @@ type Authority struct {
 	seen    *sessionSet[passed]
 	revoked *revocationSet
 
+	keys atomic.Pointer[KeyRing]
+
+	following sync.Mutex                // held by who reads the feed
+	cursor    int64                     // the last change read
+	view      atomic.Pointer[time.Time] // when the last reading that succeeded began
+	outage    atomic.Bool               // whether the last reading failed
+
 	hasUsers  atomic.Bool // remembered once true
 	firstUser sync.Mutex  // held by the one who is making the first user
 	setupCode string      // empty when a user existed at start or the door stood open then
 }
 
 // New makes an Authority and reads from the store what it must know before the first
-// request: which sessions have ended, and whether anybody was ever set up. Sessions of
+// request: which sessions have ended, and whether anybody was ever set up. From then on
+// Follow keeps it up to date. Sessions of
 // configured credentials that are no longer configured as they were end here.
 func New(ctx context.Context, c Config) (*Authority, error) {
 	if c.Store == nil || c.Keys == nil || c.Hasher == nil || len(c.Salt) == 0 {
@@ -71,6 +86,7 @@ func New(ctx context.Context, c Config) (*Authority, error) {
 	setDefault(&c.SessionLife, 24*time.Hour)
 	setDefault(&c.SessionMaxAge, 30*24*time.Hour)
 	setDefault(&c.SessionLimit, 10_000)
+	setDefault(&c.MaxStaleness, 5*time.Second)
 	setDefault(&c.Lockout.Attempts, 5)
 	setDefault(&c.Lockout.Window, 15*time.Minute)
 	setDefault(&c.Lockout.Duration, 15*time.Minute)
@@ -94,6 +110,7 @@ func New(ctx context.Context, c Config) (*Authority, error) {
 		cfg: c, credentials: known,
 		seen: newSessionSet[passed](life), revoked: newRevocationSet(life),
 	}
+	a.keys.Store(c.Keys)
 	if err := a.start(ctx); err != nil {
 		return nil, err
 	}
@@ -112,13 +129,13 @@ func (a *Authority) start(ctx context.Context) error {
 	if _, err := a.cfg.Store.EndUnconfigured(ctx, a.credentials.terms(), system.Audit("session.end", "", EndCredentialGone)); err != nil {
 		return fmt.Errorf("cannot end the sessions of credentials no longer configured: %w", err)
 	}
-	err := a.cfg.Store.EndedSessions(ctx, func(e EndedSession) error {
-		a.revoked.add(e.ID, e.Until)
-		return nil
-	})
+	began := a.cfg.Now()
+	last, err := a.readEnded(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot read which sessions have ended: %w", err)
 	}
+	a.cursor = last
+	a.view.Store(&began)
 	if len(a.credentials.byID) > 0 {
 		if err := a.cfg.Store.MarkInitialised(ctx); err != nil {
 			return fmt.Errorf("cannot keep that a key or token is configured: %w", err)

@@ -25,6 +25,7 @@ type chainWorld struct {
 type chainToken struct {
 	id       string
 	gen      int64
+	iat      int64
 	toClient bool
 	toThief  bool
 	rotated  bool // when the thief got it, the session had rotated
@@ -41,7 +42,7 @@ func newChainWorld(r *rapid.T) *chainWorld {
 }
 
 func (w *chainWorld) mint(gen int64) *chainToken {
-	t := &chainToken{id: fmt.Sprintf("t%d", len(w.tokens)), gen: gen}
+	t := &chainToken{id: fmt.Sprintf("t%d", len(w.tokens)), gen: gen, iat: w.now.Unix()}
 	w.tokens = append(w.tokens, t)
 	w.byID[t.id] = t
 	return t
@@ -61,7 +62,7 @@ func (w *chainWorld) passTime(r *rapid.T) {
 func (w *chainWorld) present(r *rapid.T, t *chainToken) *chainToken {
 	before, known := w.chain, len(w.tokens)
 	w.rules.Strict = false
-	next, outcome := w.chain.Present(t.id, t.gen, w.now, w.rules, func() string { return w.mint(-1).id })
+	next, outcome := w.chain.Present(t.id, t.gen, t.iat, w.now, w.rules, func() string { return w.mint(-1).id })
 	switch outcome {
 	case doorward.Advanced:
 		if len(w.tokens) != known+1 || next.Child != w.tokens[known].id || !next.Minted.Equal(w.now) {
@@ -93,7 +94,7 @@ func (w *chainWorld) present(r *rapid.T, t *chainToken) *chainToken {
 // use shows the access token of t at the door.
 func (w *chainWorld) use(r *rapid.T, t *chainToken) (passed bool) {
 	before := w.chain
-	next, outcome := w.chain.Confirm(t.id, t.gen)
+	next, outcome := w.chain.Confirm(t.id, t.gen, t.iat)
 	switch outcome {
 	case doorward.Passes, doorward.Confirms:
 		passed, t.passed = true, true
@@ -101,7 +102,7 @@ func (w *chainWorld) use(r *rapid.T, t *chainToken) (passed bool) {
 			r.Fatalf("%+v became %+v by %d", before, next, outcome)
 		}
 		w.keep(r, next)
-		if again, outcome := next.Confirm(t.id, t.gen); outcome != doorward.Passes || again != next {
+		if again, outcome := next.Confirm(t.id, t.gen, t.iat); outcome != doorward.Passes || again != next {
 			r.Fatalf("a pass asked for again: %+v became %+v by %d", next, again, outcome)
 		}
 	case doorward.AccessReused:
@@ -264,8 +265,9 @@ func TestChainRapidAnything(t *testing.T) {
 			Strict:      rapid.Bool().Draw(r, "strict"),
 		}
 		jti, of := id.Draw(r, "jti"), gen.Draw(r, "of")
+		iat := rapid.OneOf(rapid.Int64Range(minted.Unix()-1, minted.Unix()+1), rapid.Int64()).Draw(r, "iat")
 		calls := 0
-		next, outcome := c.Present(jti, of, minted.Add(time.Duration(rapid.Int64Range(-1<<40, 1<<41).Draw(r, "age"))), rules, func() string { calls++; return "new" })
+		next, outcome := c.Present(jti, of, iat, minted.Add(time.Duration(rapid.Int64Range(-1<<40, 1<<41).Draw(r, "age"))), rules, func() string { calls++; return "new" })
 		switch {
 		case outcome < doorward.Advanced || outcome > doorward.Reused:
 			r.Fatalf("outcome %d", outcome)
@@ -274,7 +276,7 @@ func TestChainRapidAnything(t *testing.T) {
 		case next.Gen < c.Gen || next.Gen > c.Gen+1:
 			r.Fatalf("generation %d became %d", c.Gen, next.Gen)
 		}
-		confirmed, confirmation := c.Confirm(jti, of)
+		confirmed, confirmation := c.Confirm(jti, of, iat)
 		switch {
 		case confirmation < doorward.Passes || confirmation > doorward.AccessReused:
 			r.Fatalf("confirmation %d", confirmation)

@@ -19,14 +19,16 @@ import (
 // docs/refresh-chain.md. A claim that does not hold gives the shortest history against it.
 //
 // Time is one bit of the row: whether the retry window since its newest token was minted
-// is over. Nothing else in the rules depends on time, since an expired token never
-// reaches them. Histories that differ in names or in tokens nobody can use any more are one.
+// is over; and one of the world: whether the second of the backup is over, since tokens
+// say in whole seconds when they were issued. Nothing else in the rules depends on time,
+// since an expired token never reaches them. Histories that differ in names or in tokens
+// nobody can use any more are one.
 
 // modelRules is what the model plays against: the real rules, or ones that are broken on
 // purpose or built otherwise, to show that the model tells the difference.
 type modelRules struct {
-	present func(c doorward.Chain, jti string, gen int64, now time.Time, r doorward.RefreshRules, newID func() string) (doorward.Chain, doorward.Presentation)
-	confirm func(c doorward.Chain, rjti string, gen int64) (doorward.Chain, doorward.Confirmation)
+	present func(c doorward.Chain, jti string, gen, iat int64, now time.Time, r doorward.RefreshRules, newID func() string) (doorward.Chain, doorward.Presentation)
+	confirm func(c doorward.Chain, rjti string, gen, iat int64) (doorward.Chain, doorward.Confirmation)
 }
 
 func realRules() modelRules {
@@ -40,10 +42,10 @@ const (
 	staysSignedIn   claim = 1 << iota // the session is never revoked
 	isServed                          // every refresh of the client is answered, and the newest access token it has passes
 	lineIsOne                         // accepted tokens form one line
-	neverBackwards                    // without a restored database, none is found to have gone backwards
+	neverBackwards                    // no token is found newer than the row but one minted after the backup that was restored
 	verdictsSettle                    // a pass never becomes reuse, reuse never becomes a pass, a confirmation needs no second
 	passesForever                     // a pass never even becomes stale
-	newerIsAhead                      // after a restore, a token of a generation above the row's is refused with 503 or passed with an alarm
+	newerIsAhead                      // after a restore, a token of a generation that the row has not, or of a later second, is refused with 503 or passed with an alarm
 	laterIsAhead                      // as newerIsAhead, for every token minted after the backup
 	theftIsBound                      // a thief who refreshed and was let in is found by the client's next refresh
 	unusedIsBound                     // as theftIsBound, though the access token was not used yet
@@ -65,16 +67,28 @@ type scenario struct {
 	threads    bool // the answer to the second request is adopted too, and an answer may take long
 	inOrder    bool // no refresh with a newer token while a request or an answer from before it is under way
 	quick      bool // the window never ends
-	inTime     bool // the window does not end while a request or an answer is under way
+	inTime     bool // the window does not end, nor is the backup restored, while a request or an answer is under way
 	forgets    bool // the client may be restarted from its first token
 	oldAccess  bool // older access tokens are used as well
-	thefts     int8 // of a refresh token and its access token, any that was ever handed to the client
-	accessOnly bool // only access tokens are stolen
+	thefts     int8 // of a refresh token and its access token
+	steals     loot // which; any that was ever handed to the client if not said
 	nodes      int8 // with memories of their own
 	restarts   bool // of a node, which forgets
 	restores   bool // one backup is taken and restored
+	unhurried  bool // between two mintings, a second ends
+	stopped    bool // the nodes are restarted with the restore
 	outages    bool // the database may be out of reach when an access token is used
 }
+
+// loot is what a thief gets hold of.
+type loot uint8
+
+const (
+	anyToken    loot = iota
+	currentOnly      // the client's current refresh token
+	usedOnly         // a refresh token that the client does not use any more
+	accessOnly       // an access token, any that was ever handed to the client
+)
 
 const (
 	modelTokens = 10 // how many are told apart; the oldest that nothing points to counts as expired
@@ -97,6 +111,7 @@ const (
 	onNodeB
 	hadHeadChild // a child of it became the head
 	afterBackup  // minted between the backup and the restore
+	laterSecond  // ... when the second of the backup's newest token was over, and the restored row has minted none since
 )
 
 type modelToken struct {
@@ -118,6 +133,7 @@ type modelState struct {
 	current  int8 // the client's refresh token
 	thefts   int8
 	restored int8 // 0 no backup, 1 taken, 2 restored
+	second   bool // between the two: the second of the backup's newest token is over
 	revoked  bool
 }
 
@@ -141,6 +157,7 @@ const (
 	thiefUsesInOutage
 	forgetsAll
 	windowEnds
+	secondEnds
 	nodeRestarts
 	backupIsTaken
 	backupIsRestored
@@ -271,9 +288,10 @@ func (w *modelWorld) events(s *modelState, es []event) []event {
 			add(thiefUsesInOutage, i, 0)
 		}
 		if is&toClient != 0 && s.thefts < w.thefts {
-			if w.accessOnly {
+			switch {
+			case w.steals == accessOnly:
 				add(stealsAccess, i, 0)
-			} else {
+			case w.steals == anyToken, (w.steals == currentOnly) == (i == s.current):
 				add(steals, i, 0)
 			}
 		}
@@ -292,7 +310,10 @@ func (w *modelWorld) events(s *modelState, es []event) []event {
 	if w.restores && s.restored == 0 {
 		add(backupIsTaken, none, 0)
 	}
-	if w.restores && s.restored == 1 {
+	if s.restored == 1 && !s.second && !w.unhurried {
+		add(secondEnds, none, 0)
+	}
+	if s.restored == 1 && !(w.inTime && underWay) {
 		add(backupIsRestored, none, 0)
 	}
 	return es
@@ -387,15 +408,28 @@ func (p *play) event(e event) {
 	case forgetsAll:
 		s.current = e.tok
 	case windowEnds:
-		s.row.over, s.backup.over = true, s.restored == 1
+		s.row.over, s.backup.over, s.second = true, s.restored == 1, s.restored == 1
+	case secondEnds:
+		s.second = true
 	case nodeRestarts:
 		for i := range s.n {
 			s.tok[i].is &^= onNode(e.node)
 		}
 	case backupIsTaken:
-		s.restored, s.backup = 1, s.row
+		s.restored, s.backup, s.second = 1, s.row, s.row.over || p.w.unhurried
 	case backupIsRestored:
-		s.restored, s.row, s.backup = 2, s.backup, modelRow{prev: none, head: none, child: none}
+		s.restored, s.row, s.backup, s.second = 2, s.backup, modelRow{prev: none, head: none, child: none}, false
+		for i := range s.n {
+			t := &s.tok[i]
+			// What a thief got and did since is forgotten; it can be found only if it comes again.
+			t.is &^= acceptedTheft
+			if t.is&afterBackup != 0 {
+				t.is &^= toThief | rotatedBefore
+			}
+			if p.w.stopped {
+				t.is &^= bothNodes
+			}
+		}
 	}
 }
 
@@ -513,17 +547,19 @@ func (p *play) present(x int8) (outcome doorward.Presentation, answer int8) {
 	}
 	minted := 0
 	newID := func() string { minted++; return modelID(s.n) }
-	next, outcome := p.w.rules.present(c, modelID(x), int64(s.tok[x].gen), now, rules, newID)
+	next, outcome := p.w.rules.present(c, modelID(x), int64(s.tok[x].gen), s.issuedAt(x), now, rules, newID)
 	p.said = [...]string{"nothing", "a new token", "the same answer", "503", "reuse"}[outcome]
 	if outcome != doorward.Backwards {
 		p.violate(p.newer(x), "a refresh token newer than the row was not refused with 503")
+	}
+	if outcome == doorward.Backwards && !s.isLost(x) {
+		p.violate(neverBackwards, "the database was found to have gone backwards behind a token that it knew")
 	}
 	switch {
 	case outcome == doorward.Advanced && minted != 1, outcome != doorward.Advanced && (minted != 0 || next != c):
 		p.violation = malformed + "the chain changed though nothing was to change, or the other way round"
 		return outcome, none
 	case outcome == doorward.Backwards:
-		p.violate(neverBackwards, "the database was found to have gone backwards, which it had not")
 		return outcome, none
 	case outcome == doorward.Reused:
 		p.revoke("a refresh token was taken for reused")
@@ -535,8 +571,16 @@ func (p *play) present(x int8) (outcome doorward.Presentation, answer int8) {
 	if outcome == doorward.Advanced {
 		parent, gen := modelIndex(next.Head), int8(next.Gen)+1
 		s.tok[s.n] = modelToken{gen: gen, parent: parent}
+		for i := range s.n {
+			if s.restored == 2 {
+				s.tok[i].is &^= laterSecond // what is minted now is no older
+			}
+		}
 		if s.restored == 1 {
 			s.tok[s.n].is |= afterBackup
+		}
+		if s.restored == 1 && s.second {
+			s.tok[s.n].is |= laterSecond
 		}
 		s.n++
 		p.keep(rowOf(next, false))
@@ -552,13 +596,25 @@ func (p *play) present(x int8) (outcome doorward.Presentation, answer int8) {
 	return outcome, answer
 }
 
+// isLost reports whether the row, restored from a backup, never knew of x.
+func (s *modelState) isLost(x int8) bool { return s.restored == 2 && s.tok[x].is&afterBackup != 0 }
+
+// issuedAt is the second in which x says that it was minted. All of the past is taken for
+// as late as it could be: the second of the row's newest token.
+func (s *modelState) issuedAt(x int8) int64 {
+	if s.restored == 2 && s.tok[x].is&laterSecond != 0 {
+		return modelEpoch.Unix() + 1
+	}
+	return modelEpoch.Unix()
+}
+
 // newer returns the claims under which x is newer than the row.
 func (p *play) newer(x int8) claim {
-	t, row := p.s.tok[x], p.s.row
-	if p.s.restored != 2 || t.is&afterBackup == 0 {
+	s, t, row := &p.s, p.s.tok[x], p.s.row
+	switch {
+	case !s.isLost(x):
 		return 0
-	}
-	if t.gen > row.gen+1 || t.gen == row.gen+1 && row.child == none {
+	case t.gen > row.gen+1, t.gen == row.gen+1 && row.child == none, t.is&laterSecond != 0:
 		return newerIsAhead | laterIsAhead
 	}
 	return laterIsAhead
@@ -589,7 +645,7 @@ func (p *play) used(x, node int8) bool {
 		return true
 	}
 	c := s.row.chain()
-	next, outcome := p.w.rules.confirm(c, modelID(x), int64(s.tok[x].gen))
+	next, outcome := p.w.rules.confirm(c, modelID(x), int64(s.tok[x].gen), s.issuedAt(x))
 	p.said = [...]string{"nothing", "passes", "passes, confirms", "passes with an alarm", "stale, 401", "reuse"}[outcome]
 	if outcome != doorward.Ahead && s.tok[x].gen > 1 {
 		p.violate(p.newer(x), "an access token newer than the row did not pass with an alarm")
@@ -606,7 +662,9 @@ func (p *play) used(x, node int8) bool {
 		s.tok[x].is |= onNode(node)
 		return true
 	case doorward.Ahead:
-		p.violate(neverBackwards, "the database was found to have gone backwards, which it had not")
+		if !s.isLost(x) {
+			p.violate(neverBackwards, "the database was found to have gone backwards behind a token that it knew")
+		}
 		return true
 	case doorward.AccessReused:
 		p.revoke("an access token was taken for reused")
@@ -622,8 +680,8 @@ func (p *play) checkVerdicts(before *modelState) {
 	}
 	for i := range before.n {
 		gen := int64(p.s.tok[i].gen)
-		_, then := p.w.rules.confirm(was, modelID(i), gen)
-		_, now := p.w.rules.confirm(is, modelID(i), gen)
+		_, then := p.w.rules.confirm(was, modelID(i), gen, before.issuedAt(i))
+		_, now := p.w.rules.confirm(is, modelID(i), gen, p.s.issuedAt(i))
 		good := false
 		switch then {
 		case doorward.Passes:
@@ -954,6 +1012,8 @@ func (e event) text(names []string) string {
 		return "client is restarted from " + r
 	case windowEnds:
 		return "the retry window passes"
+	case secondEnds:
+		return "a second ends"
 	case nodeRestarts:
 		return "restart of" + strings.TrimPrefix(at, " at")
 	case backupIsTaken:
@@ -1023,6 +1083,18 @@ func TestChainModel(t *testing.T) {
 		"a thief, and a client of two threads, without a window": {
 			loses: true, duplicates: true, threads: true, thefts: 1, depth: 9, claims: theftIsBound | chainIsSound,
 		},
+		"a thief of the current refresh token": {
+			window: true, loses: true, thefts: 1, steals: currentOnly, nodes: 1, depth: 12, claims: theftIsBound | chainIsSound,
+		},
+		"a thief of a used refresh token": {
+			window: true, loses: true, thefts: 1, steals: usedOnly, nodes: 1, depth: 12, claims: theftIsBound | chainIsSound,
+		},
+		"a thief of a used refresh token, without a window: bound before it is let in, and at the first rotation": {
+			loses: true, thefts: 1, steals: usedOnly, nodes: 1, depth: 12, claims: theftIsBound | unusedIsBound | firstIsBound | nothingIsShared | chainIsSound,
+		},
+		"a thief of access tokens: the client stays signed in": {
+			window: true, oldAccess: true, thefts: 2, steals: accessOnly, nodes: 2, restarts: true, depth: 9, claims: honest,
+		},
 		"a thief, strictly": {
 			window: true, strict: true, loses: true, thefts: 1, nodes: 1, depth: 14, claims: theftIsBound | unusedIsBound | firstIsBound | nothingIsShared | chainIsSound,
 		},
@@ -1030,16 +1102,34 @@ func TestChainModel(t *testing.T) {
 			window: true, strict: true, nodes: 2, restarts: true, claims: honest | passesForever,
 		},
 		"a restored backup": {
-			window: true, restores: true, nodes: 2, restarts: true, depth: 14, claims: staysSignedIn | newerIsAhead | laterIsAhead,
+			window: true, restores: true, nodes: 2, restarts: true, depth: 13, claims: staysSignedIn | newerIsAhead | laterIsAhead | neverBackwards,
 		},
 		"a restored backup, and old access tokens": {
-			window: true, restores: true, oldAccess: true, nodes: 1, depth: 12, claims: staysSignedIn | newerIsAhead | laterIsAhead,
+			window: true, restores: true, oldAccess: true, nodes: 1, depth: 11, claims: staysSignedIn | newerIsAhead | laterIsAhead | neverBackwards,
 		},
 		"a restored backup, and a client that keeps its first token": {
-			window: true, restores: true, keepsFirst: true, loses: true, oldAccess: true, nodes: 1, depth: 12, claims: staysSignedIn | isServed,
+			window: true, restores: true, keepsFirst: true, loses: true, oldAccess: true, nodes: 1, depth: 12, claims: staysSignedIn | isServed | newerIsAhead | neverBackwards,
 		},
 		"a restored backup, and lost answers": {
-			window: true, restores: true, loses: true, nodes: 1, depth: 12, claims: newerIsAhead,
+			window: true, restores: true, loses: true, nodes: 2, restarts: true, depth: 11, claims: staysSignedIn | newerIsAhead | neverBackwards,
+		},
+		"a restored backup, lost answers and old access tokens": {
+			window: true, restores: true, loses: true, oldAccess: true, nodes: 1, depth: 11, claims: staysSignedIn | newerIsAhead | neverBackwards,
+		},
+		"a restored backup, and lost answers, without a window": {
+			unhurried: true, restores: true, loses: true, oldAccess: true, nodes: 1, depth: 11, claims: staysSignedIn | newerIsAhead | neverBackwards,
+		},
+		"a restored backup, and two threads that retry within the window": {
+			window: true, restores: true, loses: true, duplicates: true, threads: true, inOrder: true, inTime: true, nodes: 1, depth: 11, claims: staysSignedIn | newerIsAhead | neverBackwards,
+		},
+		"a restored backup, strictly": {
+			window: true, strict: true, restores: true, oldAccess: true, nodes: 1, depth: 11, claims: staysSignedIn | newerIsAhead | laterIsAhead | neverBackwards,
+		},
+		"a restored backup, and a thief who comes or comes again": {
+			window: true, restores: true, loses: true, stopped: true, thefts: 1, nodes: 1, depth: 10, claims: theftIsBound | newerIsAhead | neverBackwards,
+		},
+		"a restored backup, and a thief and a client that are both late": {
+			window: true, restores: true, loses: true, duplicates: true, threads: true, stopped: true, thefts: 1, nodes: 1, depth: 8, claims: theftIsBound | newerIsAhead | neverBackwards,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -1081,7 +1171,7 @@ func TestChainModelLimits(t *testing.T) {
 			window: true, thefts: 1, claims: firstIsBound,
 		},
 		"a thief who has an access token only": {
-			window: true, thefts: 1, accessOnly: true, claims: accessIsBound,
+			window: true, thefts: 1, steals: accessOnly, claims: accessIsBound,
 		},
 		"a thief who refreshes within the window of the client": {
 			window: true, thefts: 1, claims: nothingIsShared,
@@ -1092,8 +1182,14 @@ func TestChainModelLimits(t *testing.T) {
 		"a lost answer, strictly": {
 			window: true, strict: true, loses: true, claims: staysSignedIn,
 		},
-		"an answer lost before the backup, which is then restored": {
-			window: true, loses: true, restores: true, claims: staysSignedIn,
+		"an answer lost before the backup, and the next, without a window, in the same second": {
+			loses: true, restores: true, claims: staysSignedIn,
+		},
+		"a request from before the restore that arrives after it": {
+			window: true, duplicates: true, restores: true, claims: staysSignedIn,
+		},
+		"a client whose refresh token is newer than the restored row": {
+			window: true, restores: true, claims: isServed,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -1118,20 +1214,22 @@ func TestChainModelCanFail(t *testing.T) {
 	sound := scenario{window: true, loses: true, thefts: 1, depth: 12, claims: chainIsSound}
 	first := scenario{window: true, keepsFirst: true, depth: 12, claims: staysSignedIn}
 	restore := scenario{window: true, restores: true, oldAccess: true, depth: 12, claims: staysSignedIn}
+	lost := scenario{window: true, restores: true, loses: true, oldAccess: true, depth: 10, claims: staysSignedIn}
+	thiefLater := scenario{window: true, restores: true, loses: true, stopped: true, thefts: 1, nodes: 1, depth: 8, claims: theftIsBound | newerIsAhead | neverBackwards}
 
 	type chain = doorward.Chain
 	presenting := func(change func(c, next chain, jti string, outcome doorward.Presentation) (chain, doorward.Presentation)) modelRules {
 		r := realRules()
-		r.present = func(c chain, jti string, gen int64, now time.Time, rules doorward.RefreshRules, newID func() string) (chain, doorward.Presentation) {
-			next, outcome := c.Present(jti, gen, now, rules, newID)
+		r.present = func(c chain, jti string, gen, iat int64, now time.Time, rules doorward.RefreshRules, newID func() string) (chain, doorward.Presentation) {
+			next, outcome := c.Present(jti, gen, iat, now, rules, newID)
 			return change(c, next, jti, outcome)
 		}
 		return r
 	}
 	confirming := func(change func(c, next chain, rjti string, gen int64, outcome doorward.Confirmation) (chain, doorward.Confirmation)) modelRules {
 		r := realRules()
-		r.confirm = func(c chain, rjti string, gen int64) (chain, doorward.Confirmation) {
-			next, outcome := c.Confirm(rjti, gen)
+		r.confirm = func(c chain, rjti string, gen, iat int64) (chain, doorward.Confirmation) {
+			next, outcome := c.Confirm(rjti, gen, iat)
 			return change(c, next, rjti, gen, outcome)
 		}
 		return r
@@ -1185,8 +1283,8 @@ func TestChainModelCanFail(t *testing.T) {
 		},
 		"a retry that gets another token": {
 			modelRules{
-				func(c chain, jti string, gen int64, now time.Time, _ doorward.RefreshRules, newID func() string) (chain, doorward.Presentation) {
-					return c.Present(jti, gen, now, doorward.RefreshRules{}, newID)
+				func(c chain, jti string, gen, iat int64, now time.Time, _ doorward.RefreshRules, newID func() string) (chain, doorward.Presentation) {
+					return c.Present(jti, gen, iat, now, doorward.RefreshRules{}, newID)
 				},
 				chain.Confirm,
 			},
@@ -1222,6 +1320,32 @@ func TestChainModelCanFail(t *testing.T) {
 		"an access token newer than the row taken for reuse": {
 			insteadOf(doorward.Ahead, doorward.AccessReused), restore, "an access token was taken for reused",
 		},
+		"a refresh token's time of issue not looked at": {
+			modelRules{
+				func(c chain, jti string, gen, _ int64, now time.Time, rules doorward.RefreshRules, newID func() string) (chain, doorward.Presentation) {
+					return c.Present(jti, gen, 0, now, rules, newID)
+				},
+				chain.Confirm,
+			},
+			lost, "a refresh token was taken for reused",
+		},
+		"an access token's time of issue not looked at": {
+			modelRules{chain.Present, func(c chain, rjti string, gen, _ int64) (chain, doorward.Confirmation) { return c.Confirm(rjti, gen, 0) }},
+			lost, "an access token was taken for reused",
+		},
+		"a refresh token of the same second taken for newer": {
+			modelRules{
+				func(c chain, jti string, gen, iat int64, now time.Time, rules doorward.RefreshRules, newID func() string) (chain, doorward.Presentation) {
+					return c.Present(jti, gen, iat+1, now, rules, newID)
+				},
+				chain.Confirm,
+			},
+			thiefLater, "behind a token that it knew",
+		},
+		"an access token of the same second taken for newer": {
+			modelRules{chain.Present, func(c chain, rjti string, gen, iat int64) (chain, doorward.Confirmation) { return c.Confirm(rjti, gen, iat+1) }},
+			thiefLater, "behind a token that it knew",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -1238,16 +1362,16 @@ func TestChainModelCanFail(t *testing.T) {
 }
 
 // passAll is a door that tells the refresh chain nothing.
-func passAll(c doorward.Chain, _ string, _ int64) (doorward.Chain, doorward.Confirmation) {
+func passAll(c doorward.Chain, _ string, _, _ int64) (doorward.Chain, doorward.Confirmation) {
 	return c, doorward.Passes
 }
 
 // oneTimeRules are those of one-time rotation: every token is good once.
 func oneTimeRules() modelRules {
 	return modelRules{
-		func(c doorward.Chain, jti string, gen int64, now time.Time, r doorward.RefreshRules, newID func() string) (doorward.Chain, doorward.Presentation) {
+		func(c doorward.Chain, jti string, gen, iat int64, now time.Time, r doorward.RefreshRules, newID func() string) (doorward.Chain, doorward.Presentation) {
 			r.Strict = true
-			return c.Present(jti, gen, now, r, newID)
+			return c.Present(jti, gen, iat, now, r, newID)
 		},
 		passAll,
 	}
@@ -1257,11 +1381,11 @@ func oneTimeRules() modelRules {
 // window the same successor is handed out again, afterwards the token is a replaced one.
 func graceRules() modelRules {
 	return modelRules{
-		func(c doorward.Chain, jti string, gen int64, now time.Time, r doorward.RefreshRules, newID func() string) (doorward.Chain, doorward.Presentation) {
+		func(c doorward.Chain, jti string, gen, iat int64, now time.Time, r doorward.RefreshRules, newID func() string) (doorward.Chain, doorward.Presentation) {
 			if c.Child != "" && jti == c.Head && now.Sub(c.Minted) >= r.RetryWindow {
 				return c, doorward.Reused
 			}
-			return c.Present(jti, gen, now, r, newID)
+			return c.Present(jti, gen, iat, now, r, newID)
 		},
 		passAll,
 	}

@@ -17,6 +17,7 @@ const (
 	Ahead
 	// Stale: too old to tell the path that was taken from a branch that died. Refuse it
 	// (401) without any effect, so that a token out of an old log ends nobody's session.
+	// No restored backup makes one of these newer than the row, whatever it says of when it was issued.
 	Stale
 	// AccessReused: the token of a branch that was given up. Two parties hold tokens of one
 	// session: it must end.
@@ -24,9 +25,9 @@ const (
 )
 
 // Confirm judges the access token that came with the refresh token rjti of generation
-// gen, and returns the chain as it is to be afterwards: another one for Confirms, else c.
-// The token must be well signed and unexpired and its session alive; that is the caller's
-// to see to.
+// gen and was issued at iat (Unix seconds), and returns the chain as it is to be
+// afterwards: another one for Confirms, else c. The token must be well signed and unexpired
+// and its session alive; that is the caller's to see to.
 //
 // Its purpose is to let a lost answer be asked for again for as long as nobody has shown
 // that it arrived, and no longer. While the head is only presented again and again, its
@@ -44,21 +45,20 @@ const (
 // child alone means that nothing else has changed. One that finds it changed reads the
 // row and judges again. No other outcome writes the chain; AccessReused needs no comparison,
 // since no later row turns the token into one of the path.
-func (c Chain) Confirm(rjti string, gen int64) (next Chain, outcome Confirmation) {
-	hasChild := c.Child != ""
+func (c Chain) Confirm(rjti string, gen, iat int64) (next Chain, outcome Confirmation) {
 	switch {
 	case gen == 0, gen == 1:
 		return c, Passes
 
-	case gen > c.Gen+1, gen == c.Gen+1 && !hasChild:
-		return c, Ahead
-
-	case hasChild && rjti == c.Child && gen == c.Gen+1:
+	case c.Child != "" && rjti == c.Child && gen == c.Gen+1:
 		// Minted is kept: a retry of the request that this child answered is still a retry.
 		return Chain{Prev: c.Head, Head: c.Child, Gen: c.Gen + 1, Fork: c.Fork, Minted: c.Minted}, Confirms
 
 	case rjti == c.Head && gen == c.Gen, c.Prev != "" && rjti == c.Prev && gen == c.Gen-1:
 		return c, Passes
+
+	case c.isBehind(gen, iat):
+		return c, Ahead
 
 	case gen >= c.Gen-1:
 		return c, AccessReused // of a generation whose one good token the row knows, and not that one

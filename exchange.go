@@ -78,8 +78,8 @@ func (a *Authority) grant(s Session, cred *Credential, now time.Time) Grant {
 		ID:        jti, Session: s.ID, Gen: gen,
 	}
 	return Grant{
-		AccessToken:  a.cfg.Keys.Sign(AccessToken, access),
-		RefreshToken: a.cfg.Keys.Sign(RefreshToken, refresh),
+		AccessToken:  a.keys.Load().Sign(AccessToken, access),
+		RefreshToken: a.keys.Load().Sign(RefreshToken, refresh),
 		ExpiresIn:    max(0, access.ExpiresAt-now.Unix()),
 	}
 }

@@ -98,6 +98,11 @@ func (k *ringKey) signer(use Use) *signer {
 // KeyID returns the kid of the current key.
 func (k *KeyRing) KeyID() string { return k.keys[0].id }
 
+// Has reports whether the key with id kid is on the ring, also past its end.
+func (k *KeyRing) Has(kid string) bool {
+	return slices.ContainsFunc(k.keys, func(r ringKey) bool { return r.id == kid })
+}
+
 // Recognizes reports whether the first segment of token is, byte for byte, one that this
 // server writes, of any use and any key on the ring, those past their end included. It
 // says what the token claims to be, not that it is good.

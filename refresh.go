@@ -10,7 +10,7 @@ import (
 // is Chain.Present's to say; here the rest is judged: signature, kind and expiry, the
 // session's end, and whether the credential behind it still grants what it did.
 func (a *Authority) Refresh(ctx context.Context, by Caller, token string) (Grant, error) {
-	claims, err := a.cfg.Keys.Verify(RefreshToken, token, a.cfg.Now())
+	claims, err := a.keys.Load().Verify(RefreshToken, token, a.cfg.Now())
 	if err != nil {
 		return Grant{}, err
 	}
@@ -34,7 +34,7 @@ func (a *Authority) Refresh(ctx context.Context, by Caller, token string) (Grant
 		if refusal != nil {
 			return RefreshDecision{}
 		}
-		chain, outcome := s.Chain.Present(claims.ID, claims.Gen, at.Now, a.cfg.RefreshRules, a.newID)
+		chain, outcome := s.Chain.Present(claims.ID, claims.Gen, claims.IssuedAt, at.Now, a.cfg.RefreshRules, a.newID)
 		d := RefreshDecision{Outcome: outcome, Chain: chain}
 		switch outcome {
 		case Advanced, Repeated:

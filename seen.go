@@ -88,3 +88,10 @@ func (s *sessionSet[V]) sweep(now time.Time) {
 		s.gens = s.gens[1:]
 	}
 }
+
+// clear forgets everything.
+func (s *sessionSet[V]) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gens = nil
+}

@@ -79,19 +79,17 @@ type RefreshRules struct {
 	Strict      bool          // presenting a replaced token is reuse at once (RFC 9700, section 4.14.2, without tolerance)
 }
 
-// Present judges the presentation of the refresh token jti of generation gen at the time
-// now (the database's), and returns the chain as it is to be afterwards. newID makes the
-// id of a new token; it is called at most once, and only for Advanced.
+// Present judges the presentation of the refresh token jti of generation gen, which says
+// that it was issued at iat (Unix seconds; signed, so nobody chooses it), at the time now
+// (the database's). It returns the chain as it is to be afterwards. newID makes the id of
+// a new token; it is called at most once, and only for Advanced.
 //
 // The table is the promise: lost answers, however many, and retries within the window
 // never sign an honest client out; presenting any other replaced token ends the session.
-func (c Chain) Present(jti string, gen int64, now time.Time, rules RefreshRules, newID func() string) (Chain, Presentation) {
+func (c Chain) Present(jti string, gen, iat int64, now time.Time, rules RefreshRules, newID func() string) (Chain, Presentation) {
 	now = now.Truncate(time.Millisecond)
 	hasChild := c.Child != ""
 	switch {
-	case gen > c.Gen+1, gen == c.Gen+1 && !hasChild:
-		return c, Backwards
-
 	case hasChild && jti == c.Child && gen == c.Gen+1:
 		return Chain{Prev: c.Head, Head: c.Child, Child: newID(), Gen: c.Gen + 1, Fork: c.Fork, Minted: now}, Advanced
 
@@ -99,7 +97,7 @@ func (c Chain) Present(jti string, gen int64, now time.Time, rules RefreshRules,
 		c.Child, c.Minted = newID(), now
 		return c, Advanced
 
-	case rules.Strict:
+	case jti == c.Head && gen == c.Gen && rules.Strict:
 		return c, Reused
 
 	case jti == c.Head && gen == c.Gen:
@@ -110,8 +108,31 @@ func (c Chain) Present(jti string, gen int64, now time.Time, rules RefreshRules,
 		c.Child, c.Minted, c.Fork = newID(), now, c.Gen+1
 		return c, Advanced
 
-	case c.Prev != "" && jti == c.Prev && gen == c.Gen-1 && !hasChild && now.Sub(c.Minted) < rules.RetryWindow:
+	case c.Prev != "" && jti == c.Prev && gen == c.Gen-1 && !hasChild && !rules.Strict && now.Sub(c.Minted) < rules.RetryWindow:
 		return c, Repeated
+
+	case c.isBehind(gen, iat):
+		return c, Backwards
 	}
 	return c, Reused
+}
+
+// isBehind reports whether a token that the row does not know, of generation gen and issued
+// at iat, is newer than the row. Then the database went backwards: an older backup was
+// restored, or a standby that had not caught up took over.
+//
+// A generation that the row does not have yet shows it. Of one that it has, two tokens
+// were minted, at least a retry window apart; when the unknown one is the later, the row is
+// from between the two. A token says when it was minted in whole seconds, so two of one
+// second (with a window shorter than that) cannot be told apart, and it stays reuse.
+//
+// Of a generation below the head's no token is ever newer than the row. There iat is not
+// asked, so that no clock that was set back turns a replaced token of the line into an
+// alarm: of all reuse, only that of a branch given up could be taken for one, until the
+// next rotation.
+func (c Chain) isBehind(gen, iat int64) bool {
+	if gen > c.Gen+1 || gen == c.Gen+1 && c.Child == "" {
+		return true
+	}
+	return gen >= c.Gen && iat > c.Minted.Unix()
 }

@@ -51,9 +51,9 @@ func (a *Authority) signIn(ctx context.Context, by Caller, username, password st
 		Subject: u.ID, IssuedAt: now.Unix(), ExpiresAt: a.accessExpiry(now, s.Ends).Unix(), ID: a.newID(), Session: s.ID,
 		Kind: KindUser, Role: u.Role, Org: u.Org, Workspaces: s.Workspaces, Username: u.Username,
 	}
-	in := SignedIn{User: u, AccessToken: a.cfg.Keys.Sign(AccessToken, claims), Lifetime: a.cfg.SessionLife}
+	in := SignedIn{User: u, AccessToken: a.keys.Load().Sign(AccessToken, claims), Lifetime: a.cfg.SessionLife}
 	claims.ID, claims.ExpiresAt = a.newID(), s.Ends.Unix()
-	in.Cookie = a.cfg.Keys.Sign(CookieToken, claims)
+	in.Cookie = a.keys.Load().Sign(CookieToken, claims)
 	if in.AccessToken == "" || in.Cookie == "" {
 		return SignedIn{}, Unavailable(errUnsignable)
 	}

@@ -13,7 +13,7 @@ func (a *Authority) SignOut(ctx context.Context, by Caller, p Presented) error {
 	if p.Via == FromCookie {
 		use = CookieToken
 	}
-	c, err := a.cfg.Keys.Verify(use, p.Value, a.cfg.Now())
+	c, err := a.keys.Load().Verify(use, p.Value, a.cfg.Now())
 	if err != nil {
 		return err
 	}

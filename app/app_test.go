@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,11 +16,24 @@ var update = flag.Bool("update", false, "rewrite golden files and generated page
 
 func TestMain(m *testing.M) {
 	os.Unsetenv("COLUMNS") //nolint:errcheck // help is as wide as it says
-	testscript.Main(m, map[string]func(){
+	testscript.Main(withServers{m}, map[string]func(){
 		"doorward": func() { os.Exit(Main("doorward")) },
 		"broked":   func() { os.Exit(Main("broked")) },
 		"pagecurl": curlMain,
 	})
+}
+
+// withServers stops the servers that tests have started.
+type withServers struct{ *testing.M }
+
+// Run runs the tests.
+func (w withServers) Run() int {
+	code := w.M.Run()
+	if err := postgres.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // TestScripts runs the program itself.

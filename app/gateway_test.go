@@ -691,6 +691,7 @@ func TestRefusalsAtTheRealDoor(t *testing.T) {
 		if err := d.house.store.Close(); err != nil {
 			t.Fatal(err)
 		}
+		d.clock.advance(6 * time.Second) // past max_staleness
 	}
 	token := machineDoor(t).setUp()
 	seen := map[string]bool{}

@@ -25,6 +25,7 @@ type door struct {
 	log   *logBuffer
 	flags map[string]string // settings by key
 	http  *http.Server
+	still func() // stops what runs beside the requests
 }
 
 // clock is a clock that runs, and that a test may set forward or back.
@@ -32,6 +33,7 @@ type clock struct {
 	mu     sync.Mutex
 	offset time.Duration
 	still  time.Time // not zero: the clock stands
+	moved  func()    // told when it was set; may be nil
 }
 
 func (c *clock) now() time.Time {
@@ -48,12 +50,24 @@ func (c *clock) freeze(at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.still, c.offset = at, 0
+	c.tell()
+}
+
+// tell lets who goes by the clock know that it was set. It is called with mu held.
+func (c *clock) tell() {
+	if c.moved != nil {
+		moved := c.moved
+		c.mu.Unlock()
+		defer c.mu.Lock()
+		moved()
+	}
 }
 
 func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.offset += d
+	c.tell()
 }
 
 // logBuffer is what the server logs and prints on its console.
@@ -113,6 +127,8 @@ func (d *door) start() {
 	}
 	d.house, d.http, d.URL = h, newServer(h.handler, h.log), "http://"+listener.Addr().String()
 	h.announce(context.Background(), listener.Addr(), d.log)
+	d.still = h.runBeside(context.Background())
+	d.clock.moved = d.clockSet
 	server := d.http // stop may come first
 	go func() { _ = server.Serve(listener) }()
 }
@@ -122,6 +138,7 @@ func (d *door) stop() {
 		return
 	}
 	_ = d.http.Close()
+	d.still()
 	if err := d.house.Close(); err != nil {
 		d.t.Errorf("closing the server: %v", err)
 	}

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"net/http"
 	"os"
@@ -70,7 +69,7 @@ func (d *door) sqlExec(text string, args ...any) {
 	d.t.Helper()
 	db := d.sqlOpen()
 	defer db.Close()
-	result, err := db.Exec(text, args...)
+	result, err := db.Exec(sqlText(text), args...)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -83,19 +82,10 @@ func (d *door) sqlNumber(text string, args ...any) (n int64) {
 	d.t.Helper()
 	db := d.sqlOpen()
 	defer db.Close()
-	if err := db.QueryRow(text, args...).Scan(&n); err != nil {
+	if err := db.QueryRow(sqlText(text), args...).Scan(&n); err != nil {
 		d.t.Fatal(err)
 	}
 	return n
-}
-
-func (d *door) sqlOpen() *sql.DB {
-	d.t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(d.dir, "doorward.db")+"?_pragma=busy_timeout(10000)")
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return db
 }
 
 // adopt moves a session on as the first use of the child's access token does: the answer
@@ -112,7 +102,7 @@ func (d *door) chainRow(session string) string {
 	defer db.Close()
 	var prev, head, child string
 	var gen, fork, minted, ended int64
-	err := db.QueryRow(`SELECT prev, head, child, gen, fork, minted, ended FROM sessions WHERE id = ?`, session).Scan(&prev, &head, &child, &gen, &fork, &minted, &ended)
+	err := db.QueryRow(`SELECT prev, head, child, gen, fork, minted, ended FROM sessions WHERE id = $1`, session).Scan(&prev, &head, &child, &gen, &fork, &minted, &ended)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -120,93 +110,97 @@ func (d *door) chainRow(session string) string {
 }
 
 func TestRF1RefreshesWithTheNewestEachTime(t *testing.T) {
-	t.Parallel()
-	d := machineDoor(t, "session.max_age=20d")
-	_, refresh := d.exchange(machineToken, "app")
-	first := claimsOf(t, refresh)
-	end := d.sqlNumber(`SELECT ends FROM sessions WHERE id = ?`, first.Session) / 1000
-	ids := map[string]bool{}
-	for i := range int64(50) {
-		d.clock.advance(9 * time.Hour)
-		access, next := d.rotated(refresh)
-		refresh = next
-		a, r := claimsOf(t, access), claimsOf(t, refresh)
-		if a.Subject != "app" || r.Subject != "app" || a.Role != "editor" || a.Session != first.Session || r.Session != first.Session {
-			t.Fatalf("refresh %d changes who it is: %+v, %+v", i, a, r)
+	onBoth(t, func(t *testing.T, e engine) {
+		d := e.machineDoor(t, "session.max_age=20d")
+		_, refresh := d.exchange(machineToken, "app")
+		first := claimsOf(t, refresh)
+		end := d.sqlNumber(`SELECT ends FROM sessions WHERE id = ?`, first.Session) / 1000
+		ids := map[string]bool{}
+		for i := range int64(50) {
+			d.clock.advance(9 * time.Hour)
+			access, next := d.rotated(refresh)
+			refresh = next
+			a, r := claimsOf(t, access), claimsOf(t, refresh)
+			if a.Subject != "app" || r.Subject != "app" || a.Role != "editor" || a.Session != first.Session || r.Session != first.Session {
+				t.Fatalf("refresh %d changes who it is: %+v, %+v", i, a, r)
+			}
+			if a.Gen != i+1 || r.Gen != i+1 || a.RefreshID != r.ID {
+				t.Fatalf("refresh %d: generations %d and %d, rjti %s for jti %s", i, a.Gen, r.Gen, a.RefreshID, r.ID)
+			}
+			if a.ExpiresAt > end || r.ExpiresAt > end {
+				t.Fatalf("refresh %d: tokens expire at %d and %d, the session ends at %d", i, a.ExpiresAt, r.ExpiresAt, end)
+			}
+			ids[a.ID], ids[r.ID] = true, true
+			d.do("GET", "/auth/validate", bearer(access)).want(http.StatusOK)
 		}
-		if a.Gen != i+1 || r.Gen != i+1 || a.RefreshID != r.ID {
-			t.Fatalf("refresh %d: generations %d and %d, rjti %s for jti %s", i, a.Gen, r.Gen, a.RefreshID, r.ID)
+		if len(ids) != 100 {
+			t.Errorf("100 tokens have %d ids", len(ids))
 		}
-		if a.ExpiresAt > end || r.ExpiresAt > end {
-			t.Fatalf("refresh %d: tokens expire at %d and %d, the session ends at %d", i, a.ExpiresAt, r.ExpiresAt, end)
-		}
-		ids[a.ID], ids[r.ID] = true, true
-		d.do("GET", "/auth/validate", bearer(access)).want(http.StatusOK)
-	}
-	if len(ids) != 100 {
-		t.Errorf("100 tokens have %d ids", len(ids))
-	}
+	})
 }
 
 // TestRF3ReuseEndsTheSessionAtEveryDoor is RF5 as well: whoever minted a token loses it.
 func TestRF3ReuseEndsTheSessionAtEveryDoor(t *testing.T) {
-	t.Parallel()
-	d := machineDoor(t)
-	access, refresh := d.chained(2)
-	other, otherRefresh := d.exchange(machineToken, "app")
-	for _, token := range access {
-		d.do("GET", "/auth/validate", bearer(token)).want(http.StatusOK)
-	}
-	d.refresh(refresh[0]).refused(http.StatusUnauthorized, "token blacklisted")
-	for _, token := range access {
-		d.deadEverywhere(token, "token blacklisted")
-	}
-	for _, token := range refresh {
-		d.refresh(token).refused(http.StatusUnauthorized, "token blacklisted")
-	}
-	// Another session of the same credential and client is nobody's fault.
-	d.do("GET", "/auth/validate", bearer(other)).want(http.StatusOK)
-	d.rotated(otherRefresh)
+	onBoth(t, func(t *testing.T, e engine) {
+		d := e.machineDoor(t)
+		access, refresh := d.chained(2)
+		other, otherRefresh := d.exchange(machineToken, "app")
+		for _, token := range access {
+			d.do("GET", "/auth/validate", bearer(token)).want(http.StatusOK)
+		}
+		d.refresh(refresh[0]).refused(http.StatusUnauthorized, "token blacklisted")
+		for _, token := range access {
+			d.deadEverywhere(token, "token blacklisted")
+		}
+		for _, token := range refresh {
+			d.refresh(token).refused(http.StatusUnauthorized, "token blacklisted")
+		}
+		// Another session of the same credential and client is nobody's fault.
+		d.do("GET", "/auth/validate", bearer(other)).want(http.StatusOK)
+		d.rotated(otherRefresh)
 
-	session := claimsOf(t, access[0]).Session
-	if n := d.sqlNumber(`SELECT count(*) FROM audit WHERE action = 'session.end' AND target = ? AND detail = 'refresh token reused'`, session); n != 1 {
-		t.Errorf("the audit log has it %d times", n)
-	}
-	if !strings.Contains(d.log.String(), `msg="refresh token reused, session ended" session=`+session) {
-		t.Error("the log does not say so")
-	}
-	d.restart()
-	d.deadEverywhere(access[2], "token blacklisted")
-	d.refresh(refresh[2]).refused(http.StatusUnauthorized, "token blacklisted")
+		session := claimsOf(t, access[0]).Session
+		if n := d.sqlNumber(`SELECT count(*) FROM audit WHERE action = 'session.end' AND target = ? AND detail = 'refresh token reused'`, session); n != 1 {
+			t.Errorf("the audit log has it %d times", n)
+		}
+		if !strings.Contains(d.log.String(), `msg="refresh token reused, session ended" session=`+session) {
+			t.Error("the log does not say so")
+		}
+		d.restart()
+		d.deadEverywhere(access[2], "token blacklisted")
+		d.refresh(refresh[2]).refused(http.StatusUnauthorized, "token blacklisted")
+	})
 }
 
 func TestRF7AThousandRotationsInOneSecondThenAnOlderToken(t *testing.T) {
-	t.Parallel()
-	d := machineDoor(t)
-	d.clock.freeze(time.Now())
-	_, refresh := d.chained(1000)
-	if c := claimsOf(t, refresh[1000]); c.Gen != 1000 || c.IssuedAt != claimsOf(t, refresh[0]).IssuedAt {
-		t.Fatalf("the last token says %+v", c)
-	}
-	// The one before the head, whose every time is the head's: only ids tell them apart.
-	d.refresh(refresh[998]).refused(http.StatusUnauthorized, "token blacklisted")
-	d.refresh(refresh[1000]).refused(http.StatusUnauthorized, "token blacklisted")
+	onBoth(t, func(t *testing.T, e engine) {
+		d := e.machineDoor(t)
+		d.clock.freeze(time.Now())
+		_, refresh := d.chained(1000)
+		if c := claimsOf(t, refresh[1000]); c.Gen != 1000 || c.IssuedAt != claimsOf(t, refresh[0]).IssuedAt {
+			t.Fatalf("the last token says %+v", c)
+		}
+		// The one before the head, whose every time is the head's: only ids tell them apart.
+		d.refresh(refresh[998]).refused(http.StatusUnauthorized, "token blacklisted")
+		d.refresh(refresh[1000]).refused(http.StatusUnauthorized, "token blacklisted")
 
-	for old := range 4 {
-		_, refresh := d.chained(5)
-		d.refresh(refresh[old]).refused(http.StatusUnauthorized, "token blacklisted")
-		d.refresh(refresh[5]).refused(http.StatusUnauthorized, "token blacklisted")
-	}
+		for old := range 4 {
+			_, refresh := d.chained(5)
+			d.refresh(refresh[old]).refused(http.StatusUnauthorized, "token blacklisted")
+			d.refresh(refresh[5]).refused(http.StatusUnauthorized, "token blacklisted")
+		}
+	})
 }
 
 func TestRF11ReuseIsSeenAfterARestart(t *testing.T) {
-	t.Parallel()
-	d := machineDoor(t)
-	access, refresh := d.chained(2)
-	d.restart()
-	d.refresh(refresh[0]).refused(http.StatusUnauthorized, "token blacklisted")
-	d.refresh(refresh[2]).refused(http.StatusUnauthorized, "token blacklisted")
-	d.do("GET", "/auth/validate", bearer(access[2])).refused(http.StatusUnauthorized, "token blacklisted")
+	onBoth(t, func(t *testing.T, e engine) {
+		d := e.machineDoor(t)
+		access, refresh := d.chained(2)
+		d.restart()
+		d.refresh(refresh[0]).refused(http.StatusUnauthorized, "token blacklisted")
+		d.refresh(refresh[2]).refused(http.StatusUnauthorized, "token blacklisted")
+		d.do("GET", "/auth/validate", bearer(access[2])).refused(http.StatusUnauthorized, "token blacklisted")
+	})
 }
 
 // TestRF11ReuseIsSeenAfterAKill is the same with the real program, which has no time to
@@ -230,145 +224,149 @@ func TestRF11ReuseIsSeenAfterAKill(t *testing.T) {
 }
 
 func TestRF13ACredentialThatGrantsSomethingElseEndsItsSessions(t *testing.T) {
-	t.Parallel()
-	file := filepath.Join(t.TempDir(), "doorward.yaml")
-	settings := func(rows ...string) {
-		t.Helper()
-		text := "api_tokens:\n  - {token: " + machineToken + "}\n" // so that somebody is always set up
-		for _, r := range rows {
-			text += "  - {" + r + "}\n"
+	onBoth(t, func(t *testing.T, e engine) {
+		file := filepath.Join(t.TempDir(), "doorward.yaml")
+		settings := func(rows ...string) {
+			t.Helper()
+			text := "api_tokens:\n  - {token: " + machineToken + "}\n" // so that somebody is always set up
+			for _, r := range rows {
+				text += "  - {" + r + "}\n"
+			}
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	settings("token: changing-token")
-	d := newDoor(t, "config="+file, "api_key="+machineKey)
-	keyAccess, keyRefresh := d.exchange(machineKey, "app")
-	sameAccess, sameRefresh := d.exchange(machineToken, "app")
-
-	for name, row := range map[string]string{
-		"role":       "token: changing-token, role: viewer",
-		"a higher":   "token: changing-token, role: admin",
-		"workspace":  "token: changing-token, workspace: other",
-		"client ids": "token: changing-token, client_ids: [app]",
-		"removed":    "token: unrelated-token",
-	} {
 		settings("token: changing-token")
-		d.restart()
+		d := e.door(t, "config="+file, "api_key="+machineKey)
+		keyAccess, keyRefresh := d.exchange(machineKey, "app")
+		sameAccess, sameRefresh := d.exchange(machineToken, "app")
+
+		for name, row := range map[string]string{
+			"role":       "token: changing-token, role: viewer",
+			"a higher":   "token: changing-token, role: admin",
+			"workspace":  "token: changing-token, workspace: other",
+			"client ids": "token: changing-token, client_ids: [app]",
+			"removed":    "token: unrelated-token",
+		} {
+			settings("token: changing-token")
+			d.restart()
+			access, refresh := d.exchange("changing-token", "app")
+			d.restart() // nothing has changed
+			d.do("GET", "/auth/validate", bearer(access)).want(http.StatusOK)
+			access2, refresh := d.rotated(refresh)
+			settings(row)
+			d.restart()
+			for _, token := range []string{access, access2} {
+				d.do("GET", "/auth/validate", bearer(token)).refused(http.StatusUnauthorized, "token blacklisted")
+				d.do("GET", "/api/pipelines", bearer(token)).refused(http.StatusUnauthorized, "token blacklisted")
+			}
+			d.refresh(refresh).refused(http.StatusUnauthorized, "token blacklisted")
+			if name == "removed" {
+				d.do("GET", "/api/pipelines", bearer("changing-token")).refused(http.StatusUnauthorized, "invalid token")
+			}
+			// Back to what it was brings nothing back.
+			settings("token: changing-token")
+			d.restart()
+			d.refresh(refresh).refused(http.StatusUnauthorized, "token blacklisted")
+		}
+
+		// What only has another name, or more beside it, grants what it did.
 		access, refresh := d.exchange("changing-token", "app")
-		d.restart() // nothing has changed
+		settings("token: changing-token, name: renamed", "token: one-more-token")
+		d.restart()
 		d.do("GET", "/auth/validate", bearer(access)).want(http.StatusOK)
-		access2, refresh := d.rotated(refresh)
-		settings(row)
-		d.restart()
-		for _, token := range []string{access, access2} {
-			d.do("GET", "/auth/validate", bearer(token)).refused(http.StatusUnauthorized, "token blacklisted")
-			d.do("GET", "/api/pipelines", bearer(token)).refused(http.StatusUnauthorized, "token blacklisted")
-		}
-		d.refresh(refresh).refused(http.StatusUnauthorized, "token blacklisted")
-		if name == "removed" {
-			d.do("GET", "/api/pipelines", bearer("changing-token")).refused(http.StatusUnauthorized, "invalid token")
-		}
-		// Back to what it was brings nothing back.
-		settings("token: changing-token")
-		d.restart()
-		d.refresh(refresh).refused(http.StatusUnauthorized, "token blacklisted")
-	}
+		d.rotated(refresh)
+		d.do("GET", "/auth/validate", bearer(sameAccess)).want(http.StatusOK)
+		d.rotated(sameRefresh)
 
-	// What only has another name, or more beside it, grants what it did.
-	access, refresh := d.exchange("changing-token", "app")
-	settings("token: changing-token, name: renamed", "token: one-more-token")
-	d.restart()
-	d.do("GET", "/auth/validate", bearer(access)).want(http.StatusOK)
-	d.rotated(refresh)
-	d.do("GET", "/auth/validate", bearer(sameAccess)).want(http.StatusOK)
-	d.rotated(sameRefresh)
-
-	d.do("GET", "/auth/validate", bearer(keyAccess)).want(http.StatusOK)
-	d.restart("api_key=" + machineKey[:len(machineKey)-8] + "00000000")
-	d.do("GET", "/auth/validate", bearer(keyAccess)).refused(http.StatusUnauthorized, "token blacklisted")
-	d.refresh(keyRefresh).refused(http.StatusUnauthorized, "token blacklisted")
+		d.do("GET", "/auth/validate", bearer(keyAccess)).want(http.StatusOK)
+		d.restart("api_key=" + machineKey[:len(machineKey)-8] + "00000000")
+		d.do("GET", "/auth/validate", bearer(keyAccess)).refused(http.StatusUnauthorized, "token blacklisted")
+		d.refresh(keyRefresh).refused(http.StatusUnauthorized, "token blacklisted")
+	})
 }
 
 // TestRF13TheCredentialIsReadAnewAtEveryRefresh: a node may be running with other settings
 // than the one that made the session. It refuses and changes nothing.
 func TestRF13TheCredentialIsReadAnewAtEveryRefresh(t *testing.T) {
-	t.Parallel()
-	d := machineDoor(t)
-	_, refresh := d.exchange(machineToken, "app")
-	session := claimsOf(t, refresh).Session
-	terms := "role=editor org=default ws=default clients="
-	for _, c := range [][2]string{
-		{"terms", "role=admin org=default ws=default clients="},
-		{"terms", ""},
-		{"credential", "tok_0123456789abcdef0123"},
-	} {
-		var before string
-		if c[0] == "terms" {
-			before = terms
-		} else {
-			db := d.sqlOpen()
-			if err := db.QueryRow(`SELECT credential FROM sessions WHERE id = ?`, session).Scan(&before); err != nil {
-				t.Fatal(err)
+	onBoth(t, func(t *testing.T, e engine) {
+		d := e.machineDoor(t)
+		_, refresh := d.exchange(machineToken, "app")
+		session := claimsOf(t, refresh).Session
+		terms := "role=editor org=default ws=default clients="
+		for _, c := range [][2]string{
+			{"terms", "role=admin org=default ws=default clients="},
+			{"terms", ""},
+			{"credential", "tok_0123456789abcdef0123"},
+		} {
+			var before string
+			if c[0] == "terms" {
+				before = terms
+			} else {
+				db := d.sqlOpen()
+				if err := db.QueryRow(`SELECT credential FROM sessions WHERE id = $1`, session).Scan(&before); err != nil {
+					t.Fatal(err)
+				}
+				db.Close()
 			}
-			db.Close()
+			d.sqlExec(`UPDATE sessions SET `+c[0]+` = ? WHERE id = ?`, c[1], session)
+			row := d.chainRow(session)
+			d.refresh(refresh).refused(http.StatusUnauthorized, "token blacklisted")
+			if after := d.chainRow(session); after != row {
+				t.Errorf("%s: the row went from %s to %s", c[0], row, after)
+			}
+			d.sqlExec(`UPDATE sessions SET `+c[0]+` = ? WHERE id = ?`, before, session)
 		}
-		d.sqlExec(`UPDATE sessions SET `+c[0]+` = ? WHERE id = ?`, c[1], session)
-		row := d.chainRow(session)
-		d.refresh(refresh).refused(http.StatusUnauthorized, "token blacklisted")
-		if after := d.chainRow(session); after != row {
-			t.Errorf("%s: the row went from %s to %s", c[0], row, after)
-		}
-		d.sqlExec(`UPDATE sessions SET `+c[0]+` = ? WHERE id = ?`, before, session)
-	}
-	d.rotated(refresh)
+		d.rotated(refresh)
+	})
 }
 
 func TestRF15AnExpiredOldMemberEndsNothing(t *testing.T) {
-	t.Parallel()
-	d := machineDoor(t, "jwt.refresh_expiry=1h")
-	_, r0 := d.exchange(machineToken, "app")
-	_, r1 := d.rotated(r0)
-	d.clock.advance(50 * time.Minute)
-	access, r2 := d.rotated(r1)
-	d.clock.advance(20 * time.Minute)
-	row := d.chainRow(claimsOf(t, r0).Session)
-	d.refresh(r0).refused(http.StatusUnauthorized, "token expired")
-	d.refresh(r1).refused(http.StatusUnauthorized, "token expired")
-	if after := d.chainRow(claimsOf(t, r0).Session); after != row {
-		t.Errorf("the row went from %s to %s", row, after)
-	}
-	d.do("GET", "/auth/validate", bearer(access)).want(http.StatusOK)
-	d.rotated(r2)
+	onBoth(t, func(t *testing.T, e engine) {
+		d := e.machineDoor(t, "jwt.refresh_expiry=1h")
+		_, r0 := d.exchange(machineToken, "app")
+		_, r1 := d.rotated(r0)
+		d.clock.advance(50 * time.Minute)
+		access, r2 := d.rotated(r1)
+		d.clock.advance(20 * time.Minute)
+		row := d.chainRow(claimsOf(t, r0).Session)
+		d.refresh(r0).refused(http.StatusUnauthorized, "token expired")
+		d.refresh(r1).refused(http.StatusUnauthorized, "token expired")
+		if after := d.chainRow(claimsOf(t, r0).Session); after != row {
+			t.Errorf("the row went from %s to %s", row, after)
+		}
+		d.do("GET", "/auth/validate", bearer(access)).want(http.StatusOK)
+		d.rotated(r2)
+	})
 }
 
 func TestRF17OtherCredentialsAreIgnoredAtRefresh(t *testing.T) {
-	t.Parallel()
-	d := machineDoor(t)
-	access, refresh := d.exchange(machineToken, "app")
-	ended, endedRefresh := d.exchange(machineToken, "other")
-	d.do("POST", "/auth/logout", bearer(ended)).want(http.StatusOK)
-	for i, asks := range [][]ask{
-		{bearer(access)}, {bearer(ended)}, {bearer("rubbish")}, {bearer("")}, {bearer(refresh)}, {bearer(machineToken)},
-		{apiKey("rubbish")}, {apiKey("a"), apiKey("b")}, {bearer("a"), bearer("b")}, {header("Authorization", "Basic x")},
-		{cookie("rubbish")}, {cookie("a"), cookie("b")}, {header("X-Workspace-ID", "other")},
-		{header("Origin", "https://elsewhere.example"), header("Sec-Fetch-Site", "cross-site")},
-	} {
-		a := d.do("POST", "/auth/refresh", append(asks, formBody(`{"refresh_token":"`+refresh+`"}`))...).want(http.StatusOK)
-		if c := claimsOf(t, a.str("access_token")); c.Subject != "app" || c.Gen != int64(i+1) {
-			t.Errorf("the answer is for %+v", c)
+	onBoth(t, func(t *testing.T, e engine) {
+		d := e.machineDoor(t)
+		access, refresh := d.exchange(machineToken, "app")
+		ended, endedRefresh := d.exchange(machineToken, "other")
+		d.do("POST", "/auth/logout", bearer(ended)).want(http.StatusOK)
+		for i, asks := range [][]ask{
+			{bearer(access)}, {bearer(ended)}, {bearer("rubbish")}, {bearer("")}, {bearer(refresh)}, {bearer(machineToken)},
+			{apiKey("rubbish")}, {apiKey("a"), apiKey("b")}, {bearer("a"), bearer("b")}, {header("Authorization", "Basic x")},
+			{cookie("rubbish")}, {cookie("a"), cookie("b")}, {header("X-Workspace-ID", "other")},
+			{header("Origin", "https://elsewhere.example"), header("Sec-Fetch-Site", "cross-site")},
+		} {
+			a := d.do("POST", "/auth/refresh", append(asks, formBody(`{"refresh_token":"`+refresh+`"}`))...).want(http.StatusOK)
+			if c := claimsOf(t, a.str("access_token")); c.Subject != "app" || c.Gen != int64(i+1) {
+				t.Errorf("the answer is for %+v", c)
+			}
+			if got := a.header.Get("Set-Cookie"); got != "" {
+				t.Errorf("it sets a cookie: %s", got)
+			}
+			refresh = a.str("refresh_token")
 		}
-		if got := a.header.Get("Set-Cookie"); got != "" {
-			t.Errorf("it sets a cookie: %s", got)
-		}
-		refresh = a.str("refresh_token")
-	}
-	// Nor does a good credential help a dead token, or stand in for it.
-	d.do("POST", "/auth/refresh", bearer(access), formBody(`{"refresh_token":"`+endedRefresh+`"}`)).refused(http.StatusUnauthorized, "token blacklisted")
-	d.do("POST", "/auth/refresh", bearer(access), formBody(`{"refresh_token":"`+access+`"}`)).refused(http.StatusUnauthorized, "invalid token")
-	d.do("POST", "/auth/refresh", bearer(machineToken), formBody(`{"refresh_token":"`+machineToken+`"}`)).refused(http.StatusUnauthorized, "invalid token")
-	d.do("POST", "/auth/refresh?refresh_token="+refresh, bearer(refresh), formBody(`{}`)).refused(http.StatusBadRequest, "refresh_token: is required")
+		// Nor does a good credential help a dead token, or stand in for it.
+		d.do("POST", "/auth/refresh", bearer(access), formBody(`{"refresh_token":"`+endedRefresh+`"}`)).refused(http.StatusUnauthorized, "token blacklisted")
+		d.do("POST", "/auth/refresh", bearer(access), formBody(`{"refresh_token":"`+access+`"}`)).refused(http.StatusUnauthorized, "invalid token")
+		d.do("POST", "/auth/refresh", bearer(machineToken), formBody(`{"refresh_token":"`+machineToken+`"}`)).refused(http.StatusUnauthorized, "invalid token")
+		d.do("POST", "/auth/refresh?refresh_token="+refresh, bearer(refresh), formBody(`{}`)).refused(http.StatusBadRequest, "refresh_token: is required")
+	})
 }
 
 // The rows of the refresh table, one test each, with a clock that stands still.
@@ -647,40 +645,42 @@ func TestRefreshWithoutARetryWindow(t *testing.T) {
 }
 
 func TestSimultaneousRefreshesGetOneSuccessor(t *testing.T) {
-	t.Parallel()
-	d := machineDoor(t, "refresh.retry_window=10m") // however slow the machine
-	_, refresh := d.exchange(machineToken, "app")
-	for range 2 {
-		answers := d.refreshAtOnce(refresh, 64)
-		for _, a := range answers {
-			a.want(http.StatusOK)
-			if a.str("refresh_token") != answers[0].str("refresh_token") || a.str("access_token") != answers[0].str("access_token") {
-				t.Fatal("two callers got different tokens")
+	onBoth(t, func(t *testing.T, e engine) {
+		d := e.machineDoor(t, "refresh.retry_window=10m") // however slow the machine
+		_, refresh := d.exchange(machineToken, "app")
+		for range 2 {
+			answers := d.refreshAtOnce(refresh, 64)
+			for _, a := range answers {
+				a.want(http.StatusOK)
+				if a.str("refresh_token") != answers[0].str("refresh_token") || a.str("access_token") != answers[0].str("access_token") {
+					t.Fatal("two callers got different tokens")
+				}
 			}
+			refresh = answers[0].str("refresh_token")
 		}
-		refresh = answers[0].str("refresh_token")
-	}
-	if c := claimsOf(t, refresh); c.Gen != 2 {
-		t.Errorf("the last token says %+v", c)
-	}
-	d.rotated(refresh)
+		if c := claimsOf(t, refresh); c.Gen != 2 {
+			t.Errorf("the last token says %+v", c)
+		}
+		d.rotated(refresh)
+	})
 }
 
 func TestSimultaneousRefreshesWhenStrict(t *testing.T) {
-	t.Parallel()
-	d := machineDoor(t, "refresh.reuse=strict")
-	_, refresh := d.exchange(machineToken, "app")
-	won := 0
-	for _, a := range d.refreshAtOnce(refresh, 32) {
-		if a.status == http.StatusOK {
-			won++
-			continue
+	onBoth(t, func(t *testing.T, e engine) {
+		d := e.machineDoor(t, "refresh.reuse=strict")
+		_, refresh := d.exchange(machineToken, "app")
+		won := 0
+		for _, a := range d.refreshAtOnce(refresh, 32) {
+			if a.status == http.StatusOK {
+				won++
+				continue
+			}
+			a.refused(http.StatusUnauthorized, "token blacklisted")
 		}
-		a.refused(http.StatusUnauthorized, "token blacklisted")
-	}
-	if won != 1 {
-		t.Errorf("%d callers got tokens, want 1", won)
-	}
+		if won != 1 {
+			t.Errorf("%d callers got tokens, want 1", won)
+		}
+	})
 }
 
 // refreshAtOnce presents one token n times at once.
@@ -700,49 +700,50 @@ func (d *door) refreshAtOnce(refresh string, n int) []answer {
 }
 
 func TestNoTokenOutlivesItsSession(t *testing.T) {
-	t.Parallel()
-	d := machineDoor(t, "session.max_age=36h", "jwt.expiry=24h", "jwt.refresh_expiry=7d")
-	start := time.Now().Truncate(time.Second)
-	d.clock.freeze(start.Add(700 * time.Millisecond))
-	access, refresh := d.exchange(machineToken, "app")
-	end := start.Add(36 * time.Hour).Unix()
-	if c := claimsOf(t, access); c.ExpiresAt != start.Unix()+24*3600 {
-		t.Errorf("the first access token expires at %d", c.ExpiresAt)
-	}
-	if c := claimsOf(t, refresh); c.ExpiresAt != end {
-		t.Errorf("the first refresh token expires at %d, the session ends at %d", c.ExpiresAt, end)
-	}
-	d.clock.advance(35 * time.Hour)
-	a := d.refresh(refresh).want(http.StatusOK)
-	if got := a.field("expires_in"); got != 3600.0 {
-		t.Errorf("expires_in is %v an hour before the end", got)
-	}
-	access, refresh = a.str("access_token"), a.str("refresh_token")
-	if x, r := claimsOf(t, access).ExpiresAt, claimsOf(t, refresh).ExpiresAt; x != end || r != end {
-		t.Errorf("tokens expire at %d and %d, the session ends at %d", x, r, end)
-	}
-	d.clock.advance(time.Hour)
-	d.refresh(refresh).refused(http.StatusUnauthorized, "token expired")
-	d.do("GET", "/auth/validate", bearer(access)).refused(http.StatusUnauthorized, "token expired")
-	if err := d.house.authority.Sweep(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	d.clock.advance(time.Second)
-	if err := d.house.authority.Sweep(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	if n := d.sqlNumber(`SELECT count(*) FROM sessions`); n != 0 {
-		t.Errorf("%d sessions are kept past their end", n)
-	}
-	d.refresh(refresh).refused(http.StatusUnauthorized, "token expired")
+	onBoth(t, func(t *testing.T, e engine) {
+		d := e.machineDoor(t, "session.max_age=36h", "jwt.expiry=24h", "jwt.refresh_expiry=7d")
+		start := time.Now().Truncate(time.Second)
+		d.clock.freeze(start.Add(700 * time.Millisecond))
+		access, refresh := d.exchange(machineToken, "app")
+		end := start.Add(36 * time.Hour).Unix()
+		if c := claimsOf(t, access); c.ExpiresAt != start.Unix()+24*3600 {
+			t.Errorf("the first access token expires at %d", c.ExpiresAt)
+		}
+		if c := claimsOf(t, refresh); c.ExpiresAt != end {
+			t.Errorf("the first refresh token expires at %d, the session ends at %d", c.ExpiresAt, end)
+		}
+		d.clock.advance(35 * time.Hour)
+		a := d.refresh(refresh).want(http.StatusOK)
+		if got := a.field("expires_in"); got != 3600.0 {
+			t.Errorf("expires_in is %v an hour before the end", got)
+		}
+		access, refresh = a.str("access_token"), a.str("refresh_token")
+		if x, r := claimsOf(t, access).ExpiresAt, claimsOf(t, refresh).ExpiresAt; x != end || r != end {
+			t.Errorf("tokens expire at %d and %d, the session ends at %d", x, r, end)
+		}
+		d.clock.advance(time.Hour)
+		d.refresh(refresh).refused(http.StatusUnauthorized, "token expired")
+		d.do("GET", "/auth/validate", bearer(access)).refused(http.StatusUnauthorized, "token expired")
+		if err := d.house.authority.Sweep(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		d.clock.advance(time.Second)
+		if err := d.house.authority.Sweep(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if n := d.sqlNumber(`SELECT count(*) FROM sessions`); n != 0 {
+			t.Errorf("%d sessions are kept past their end", n)
+		}
+		d.refresh(refresh).refused(http.StatusUnauthorized, "token expired")
 
-	// A longer life set later does not lengthen a session that is there.
-	_, refresh = d.exchange(machineToken, "app")
-	d.restart("session.max_age=30d")
-	_, refresh = d.rotated(refresh)
-	if c := claimsOf(t, refresh); c.ExpiresAt > d.clock.now().Add(36*time.Hour).Unix() {
-		t.Errorf("the session of 36 h gave a token until %d", c.ExpiresAt)
-	}
+		// A longer life set later does not lengthen a session that is there.
+		_, refresh = d.exchange(machineToken, "app")
+		d.restart("session.max_age=30d")
+		_, refresh = d.rotated(refresh)
+		if c := claimsOf(t, refresh); c.ExpiresAt > d.clock.now().Add(36*time.Hour).Unix() {
+			t.Errorf("the session of 36 h gave a token until %d", c.ExpiresAt)
+		}
+	})
 }
 
 // TestAChainGoesOnAfterTheSecretHasChanged: the given secret takes over from the file's,

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"sync"
 	"time"
 
 	"doorward"
@@ -70,22 +71,16 @@ func run(ctx context.Context, h *house, servers []*http.Server, listeners []net.
 			}
 		}()
 	}
-	swept := make(chan struct{})
-	sweeping, stopSweeping := context.WithCancel(ctx)
-	go func() {
-		defer close(swept)
-		h.sweep(sweeping)
-	}()
+	stopBeside := h.runBeside(ctx)
 	var failure error
 	select {
 	case <-ctx.Done():
 	case failure = <-broken:
 	}
-	stopSweeping()
-	<-swept
 	log.Info("stopping: requests under way may finish", "timeout", stopTimeout)
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
+	defer stopBeside() // requests under way still need what it keeps up to date
 	for _, server := range servers {
 		if err := server.Shutdown(stopping); err != nil {
 			_ = server.Close() // what streams does not end by itself
@@ -123,7 +118,7 @@ type house struct {
 	log       *slog.Logger
 	now       func() time.Time
 	unlock    func() error // gives up being the only server on the database
-	store     *store.Store
+	store     doorward.Store
 	authority *doorward.Authority
 	sample    *sample.Service // nil with an upstream
 	metrics   *metrics
@@ -132,7 +127,29 @@ type house struct {
 }
 
 // open builds the house from the cellar up. What cannot be built says what to do next.
-func open(ctx context.Context, s Settings, log *slog.Logger, now func() time.Time) (_ *house, err error) {
+func open(ctx context.Context, s Settings, log *slog.Logger, now func() time.Time) (*house, error) {
+	return openOn(ctx, s, log, now, openStore)
+}
+
+// cellar opens the store that the settings name, with what gives up being the only server on it.
+type cellar func(ctx context.Context, s Settings, now func() time.Time) (_ doorward.Store, unlock func() error, err error)
+
+func openStore(ctx context.Context, s Settings, now func() time.Time) (_ doorward.Store, unlock func() error, err error) {
+	if s.Database.URL != nil {
+		kept, err := store.OpenPostgres(ctx, string(s.Database.URL))
+		return kept, nil, err
+	}
+	if unlock, err = lockDatabase(s.Database.Path); err != nil {
+		return nil, nil, err
+	}
+	kept, err := store.OpenSQLite(ctx, s.Database.Path, now)
+	if err != nil {
+		return nil, nil, errors.Join(err, unlock())
+	}
+	return kept, unlock, nil
+}
+
+func openOn(ctx context.Context, s Settings, log *slog.Logger, now func() time.Time, below cellar) (_ *house, err error) {
 	h := &house{settings: s, log: log, now: now}
 	defer func() {
 		if err != nil {
@@ -150,10 +167,8 @@ func open(ctx context.Context, s Settings, log *slog.Logger, now func() time.Tim
 		return nil, err
 	}
 	h.warnings = append(h.warnings, warnings...)
-	if h.unlock, err = lockDatabase(s.Database.Path); err != nil {
-		return nil, err
-	}
-	if h.store, err = store.OpenSQLite(ctx, s.Database.Path, now); err != nil {
+	if h.store, h.unlock, err = below(ctx, s, now); err != nil {
+		h.store = nil // not an interface that holds a nil
 		return nil, err
 	}
 	if err := h.openAuthority(ctx, current, previous); err != nil {
@@ -173,9 +188,6 @@ func open(ctx context.Context, s Settings, log *slog.Logger, now func() time.Tim
 // serve with. The command check asks it too: it must not say ok to what serve refuses.
 func cannotServe(s Settings) []error {
 	var problems []error
-	if s.Database.URL != nil {
-		problems = append(problems, errors.New("database: PostgreSQL is not supported by this version yet; give the path of a SQLite file, or leave it out"))
-	}
 	if s.ForwardCredentials == ForwardBearer {
 		problems = append(problems, errors.New("forward_credentials: bearer is not supported by this version yet; use off or as_sent"))
 	}
@@ -220,6 +232,7 @@ func (h *house) openAuthority(ctx context.Context, current doorward.Secret, prev
 		RefreshRules: doorward.RefreshRules{RetryWindow: s.RefreshRetryWindow, Strict: s.RefreshReuse == RefreshStrict},
 		Lockout:      doorward.LockoutPolicy{Attempts: s.LockoutAttempts, Window: s.LockoutWindow, Duration: s.LockoutDuration},
 		Passwords:    doorward.PasswordPolicy{MinLength: s.PasswordMinLength},
+		MaxStaleness: s.MaxStaleness,
 		Now:          h.now, Rand: rand.Reader, Log: h.log,
 	})
 	return err
@@ -311,7 +324,7 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 	health := &api.Health{
 		Version: version(),
 		Components: []api.Component{
-			{Name: "database", Check: h.store.Ping, Message: "cannot be read"},
+			{Name: "database", Check: h.readable, Message: "cannot be read"},
 		},
 	}
 	if s.AuthEnabled != nil && !*s.AuthEnabled {
@@ -332,6 +345,27 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 	}
 	h.handler = h.metrics.count(g, h.log)
 	return nil
+}
+
+// runBeside starts what runs beside the requests; the function returned stops it and waits.
+func (h *house) runBeside(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var all sync.WaitGroup
+	all.Go(func() { h.authority.Follow(ctx) })
+	all.Go(func() { h.sweep(ctx) })
+	return func() {
+		cancel()
+		all.Wait()
+	}
+}
+
+// readable reports why the database cannot be read, or has not been for so long that
+// nobody is let in.
+func (h *house) readable(ctx context.Context) error {
+	if err := h.store.Ping(ctx); err != nil {
+		return err
+	}
+	return h.authority.Current(ctx)
 }
 
 // sweep forgets every minute what need not be kept any more, until ctx ends.

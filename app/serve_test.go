@@ -280,7 +280,7 @@ func TestStartUpErrorsAreOneLine(t *testing.T) {
 		{[]string{"--listen", taken.Addr().String()}, "cannot listen on " + taken.Addr().String()},
 		{[]string{"--data-dir", running}, "another server is running on the database"},
 		{[]string{"--database", broken}, "cannot open store " + broken},
-		{[]string{"--database", "postgres://localhost/x", "--jwt-secret", "a secret of at least 32 bytes, ours"}, "PostgreSQL"},
+		{[]string{"--database", "postgres://me:hush@127.0.0.1:1/x", "--jwt-secret", "a secret of at least 32 bytes, ours"}, "cannot open store postgres://me@127.0.0.1:1/x: nothing answers there; is the server running?"},
 		{[]string{"--data-dir", filepath.Join(broken, "x")}, "data_dir: cannot make"},
 		{[]string{"--jwt-secret", "your-32-byte-secret-key"}, "has 23 bytes, must have at least 32"},
 		{[]string{"--metrics-listen", taken.Addr().String()}, "for metrics"},

@@ -445,68 +445,69 @@ func TestTheLastOfTheHighestRankStays(t *testing.T) {
 
 // TestRV5ChangesEndSessions: what a token says of a person is never older than the person.
 func TestRV5ChangesEndSessions(t *testing.T) {
-	t.Parallel()
-	d := newDoor(t, "lockout.attempts=100")
-	rootToken := d.setUp()
-	root := bearer(rootToken)
-	for name, c := range map[string]struct {
-		change func(id string)
-		again  string // the role after signing in again, "" for not at all
-	}{
-		"promoted": {func(id string) { d.change(root, id, `{"role":"admin"}`).want(http.StatusOK) }, "admin"},
-		"demoted":  {func(id string) { d.change(root, id, `{"role":"viewer"}`).want(http.StatusOK) }, "viewer"},
-		"disabled": {func(id string) { d.change(root, id, `{"disabled":true}`).want(http.StatusOK) }, ""},
-		"deleted":  {func(id string) { d.remove(root, id).want(http.StatusNoContent) }, ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			id, first, firstCookie := d.newUser(rootToken, name, "editor")
-			second, secondCookie := d.signIn(name, "password of "+name)
-			all := []ask{bearer(first), cookie(firstCookie), bearer(second), cookie(secondCookie)}
-			for _, how := range all[:3] { // one of them is never used before it ends
-				d.do("GET", "/api/pipelines", how).want(http.StatusOK)
-			}
-			c.change(id)
-			for _, how := range all {
-				for _, path := range []string{"/api/pipelines", "/api/auth/me"} {
-					d.do("GET", path, how).refused(http.StatusUnauthorized, "token blacklisted")
+	onBoth(t, func(t *testing.T, e engine) {
+		d := e.door(t, "lockout.attempts=100")
+		rootToken := d.setUp()
+		root := bearer(rootToken)
+		for name, c := range map[string]struct {
+			change func(id string)
+			again  string // the role after signing in again, "" for not at all
+		}{
+			"promoted": {func(id string) { d.change(root, id, `{"role":"admin"}`).want(http.StatusOK) }, "admin"},
+			"demoted":  {func(id string) { d.change(root, id, `{"role":"viewer"}`).want(http.StatusOK) }, "viewer"},
+			"disabled": {func(id string) { d.change(root, id, `{"disabled":true}`).want(http.StatusOK) }, ""},
+			"deleted":  {func(id string) { d.remove(root, id).want(http.StatusNoContent) }, ""},
+		} {
+			t.Run(name, func(t *testing.T) {
+				id, first, firstCookie := d.newUser(rootToken, name, "editor")
+				second, secondCookie := d.signIn(name, "password of "+name)
+				all := []ask{bearer(first), cookie(firstCookie), bearer(second), cookie(secondCookie)}
+				for _, how := range all[:3] { // one of them is never used before it ends
+					d.do("GET", "/api/pipelines", how).want(http.StatusOK)
 				}
-			}
-			d.do("GET", "/auth/validate", bearer(first)).refused(http.StatusUnauthorized, "token blacklisted")
-			a := d.login(name, "password of "+name)
-			if c.again == "" {
-				a.refused(http.StatusUnauthorized, "invalid credentials")
-				return
-			}
-			if got := a.want(http.StatusOK).str("user.role"); got != c.again {
-				t.Errorf("signs in as %s, want %s", got, c.again)
-			}
-			want := http.StatusForbidden
-			if c.again == "admin" {
-				want = http.StatusOK
-			}
-			d.do("GET", "/api/auth/users", bearer(a.str("token"))).want(want)
+				c.change(id)
+				for _, how := range all {
+					for _, path := range []string{"/api/pipelines", "/api/auth/me"} {
+						d.do("GET", path, how).refused(http.StatusUnauthorized, "token blacklisted")
+					}
+				}
+				d.do("GET", "/auth/validate", bearer(first)).refused(http.StatusUnauthorized, "token blacklisted")
+				a := d.login(name, "password of "+name)
+				if c.again == "" {
+					a.refused(http.StatusUnauthorized, "invalid credentials")
+					return
+				}
+				if got := a.want(http.StatusOK).str("user.role"); got != c.again {
+					t.Errorf("signs in as %s, want %s", got, c.again)
+				}
+				want := http.StatusForbidden
+				if c.again == "admin" {
+					want = http.StatusOK
+				}
+				d.do("GET", "/api/auth/users", bearer(a.str("token"))).want(want)
+			})
+		}
+		t.Run("what changes nothing ends nothing", func(t *testing.T) {
+			id, token, value := d.newUser(rootToken, "same", "editor")
+			d.change(root, id, `{"role":"editor","disabled":false,"workspaces":["default"]}`).want(http.StatusOK)
+			d.do("GET", "/api/pipelines", bearer(token)).want(http.StatusOK)
+			d.do("GET", "/api/pipelines", cookie(value)).want(http.StatusOK)
 		})
-	}
-	t.Run("what changes nothing ends nothing", func(t *testing.T) {
-		id, token, value := d.newUser(rootToken, "same", "editor")
-		d.change(root, id, `{"role":"editor","disabled":false,"workspaces":["default"]}`).want(http.StatusOK)
-		d.do("GET", "/api/pipelines", bearer(token)).want(http.StatusOK)
-		d.do("GET", "/api/pipelines", cookie(value)).want(http.StatusOK)
-	})
-	t.Run("enabled again, the old sessions stay dead", func(t *testing.T) {
-		id, token, _ := d.newUser(rootToken, "back", "editor")
-		d.change(root, id, `{"disabled":true}`).want(http.StatusOK)
-		d.change(root, id, `{"disabled":false}`).want(http.StatusOK)
-		d.do("GET", "/api/pipelines", bearer(token)).refused(http.StatusUnauthorized, "token blacklisted")
-		d.login("back", "password of back").want(http.StatusOK)
-	})
-	t.Run("a name that comes back is somebody else", func(t *testing.T) {
-		id, token, value := d.newUser(rootToken, "heir", "editor")
-		d.remove(root, id).want(http.StatusNoContent)
-		d.newUser(rootToken, "heir", "viewer")
-		d.restart()
-		d.do("GET", "/api/auth/me", bearer(token)).refused(http.StatusUnauthorized, "token blacklisted")
-		d.do("GET", "/api/auth/me", cookie(value)).refused(http.StatusUnauthorized, "token blacklisted")
+		t.Run("enabled again, the old sessions stay dead", func(t *testing.T) {
+			id, token, _ := d.newUser(rootToken, "back", "editor")
+			d.change(root, id, `{"disabled":true}`).want(http.StatusOK)
+			d.change(root, id, `{"disabled":false}`).want(http.StatusOK)
+			d.do("GET", "/api/pipelines", bearer(token)).refused(http.StatusUnauthorized, "token blacklisted")
+			d.login("back", "password of back").want(http.StatusOK)
+		})
+		t.Run("a name that comes back is somebody else", func(t *testing.T) {
+			id, token, value := d.newUser(rootToken, "heir", "editor")
+			d.remove(root, id).want(http.StatusNoContent)
+			d.newUser(rootToken, "heir", "viewer")
+			d.restart()
+			d.do("GET", "/api/auth/me", bearer(token)).refused(http.StatusUnauthorized, "token blacklisted")
+			d.do("GET", "/api/auth/me", cookie(value)).refused(http.StatusUnauthorized, "token blacklisted")
+		})
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"doorward"
+	"doorward/store"
 )
 
 // given is the value of one setting as one source gives it.
@@ -494,7 +495,7 @@ func database(s string) (Database, error) {
 	case s == "":
 		return Database{}, nil // doorward.db in data_dir, which is not known here
 	case strings.HasPrefix(s, "postgres://"), strings.HasPrefix(s, "postgresql://"):
-		if _, err := url.Parse(s); err != nil {
+		if _, err := store.PostgresName(s); err != nil {
 			return Database{}, errors.New("is not a valid postgres:// URL; characters like @ : / in a password are written as %40 %3A %2F")
 		}
 		return Database{URL: doorward.Secret(s)}, nil
@@ -516,8 +517,12 @@ func (s *Settings) showDatabase() string {
 		return s.Database.Path
 	}
 	u, err := url.Parse(string(s.Database.URL))
-	if err != nil {
-		return "***"
+	if err != nil { // several hosts, each with a port
+		name, err := store.PostgresName(string(s.Database.URL))
+		if err != nil {
+			return "***"
+		}
+		return name
 	}
 	if q, err := url.ParseQuery(u.RawQuery); err != nil {
 		u.RawQuery = ""

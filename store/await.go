@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,14 +18,17 @@ const sqliteLook = 25 * time.Millisecond
 
 // sqliteWatch sees commits by others, our own writer's among them.
 type sqliteWatch struct {
-	db      *sql.DB   // of one connection, since data_version means something only there
-	conn    *sql.Conn // nil before the first look and after a failure
+	mu      sync.Mutex // held by who waits
+	db      *sql.DB    // of one connection, since data_version means something only there
+	conn    *sql.Conn  // nil before the first look and after a failure
 	version int64
 }
 
 // await returns when PRAGMA data_version has moved, or when ctx ends. Where it cannot be
 // read it says at once that something may have changed; who then reads finds the error.
 func (w *sqliteWatch) await(ctx context.Context) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	tick := time.NewTicker(sqliteLook)
 	defer tick.Stop()
 	for {
@@ -63,7 +67,17 @@ func (w *sqliteWatch) look(ctx context.Context) (moved bool, err error) {
 	return moved, nil
 }
 
-func (w *sqliteWatch) close() error { return w.db.Close() }
+// close is for when nobody is to wait any more. A connection that is still held would stay
+// open past it.
+func (w *sqliteWatch) close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.conn != nil {
+		_ = w.conn.Close()
+		w.conn = nil
+	}
+	return w.db.Close()
+}
 
 // changesChannel is what PostgreSQL's NOTIFY is sent on. A notification carries nothing: it
 // can be lost, so all that matters is in the table.

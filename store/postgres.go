@@ -70,6 +70,16 @@ func openPostgres(ctx context.Context, text string, o postgresOptions) (*Store, 
 	return s, nil
 }
 
+// PostgresName returns the URL text as it may be shown, without its password, or why
+// OpenPostgres could not read it. It connects to nothing.
+func PostgresName(text string) (string, error) {
+	config, err := parsePostgres(text)
+	if err != nil {
+		return "", err
+	}
+	return postgresName(config), nil
+}
+
 // errUnreadable says nothing of what was given, since that holds a password somewhere.
 var errUnreadable = errors.New("the database's URL cannot be read; it is postgres://user:password@host:5432/database, and characters like @ : / in a password are written as %40 %3A %2F")
 

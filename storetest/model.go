@@ -23,8 +23,9 @@ var modelTests = []test{
 			type token struct {
 				jti string
 				gen int64
+				iat int64
 			}
-			minted := []token{{want.Chain.Head, 0}}
+			minted := []token{{want.Chain.Head, 0, want.Chain.Minted.Unix()}}
 			r.Repeat(map[string]func(*rapid.T){
 				"time passes": func(r *rapid.T) {
 					k.advance(time.Duration(rapid.IntRange(1, 100).Draw(r, "seconds")) * time.Second)
@@ -42,7 +43,7 @@ var modelTests = []test{
 							return doorward.RefreshDecision{}
 						}
 						child := ""
-						c, outcome := want.Chain.Present(presented.jti, presented.gen, at.Now, rules, func() string {
+						c, outcome := want.Chain.Present(presented.jti, presented.gen, presented.iat, at.Now, rules, func() string {
 							child = k.id("jti_")
 							return child
 						})
@@ -50,7 +51,7 @@ var modelTests = []test{
 						switch outcome {
 						case doorward.Advanced:
 							want.Chain, want.AccessUntil = c, d.AccessUntil
-							minted = append(minted, token{child, c.Gen + 1})
+							minted = append(minted, token{child, c.Gen + 1, c.Minted.Unix()})
 						case doorward.Reused:
 							want.Ended, want.EndReason = at.Now, doorward.EndReuse
 						}

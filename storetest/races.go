@@ -161,7 +161,7 @@ var raceTests = []test{
 					defer inside.Add(-1)
 					c := at.Session.Chain
 					jti, gen := c.Newest()
-					c, outcome := c.Present(jti, gen, at.Now, doorward.RefreshRules{}, func() string { return k.id("jti_") })
+					c, outcome := c.Present(jti, gen, at.Session.Chain.Minted.Unix(), at.Now, doorward.RefreshRules{}, func() string { return k.id("jti_") })
 					mu.Lock()
 					seen = append(seen, c.Gen)
 					mu.Unlock()

@@ -131,7 +131,7 @@ func present(s doorward.Store, t testing.TB, id, jti string, gen int64, rules do
 		if !at.Session.Ended.IsZero() {
 			return doorward.RefreshDecision{}
 		}
-		after, outcome = at.Session.Chain.Present(jti, gen, at.Now, rules, newID)
+		after, outcome = at.Session.Chain.Present(jti, gen, at.Session.Created.Unix(), at.Now, rules, newID)
 		return doorward.RefreshDecision{Outcome: outcome, Chain: after, AccessUntil: at.Now.Add(time.Hour)}
 	}, entry("session.end"))
 	if err != nil || !found {
