@@ -275,42 +275,43 @@ func TestAK5EveryTruncationAndExtensionOfAKey(t *testing.T) {
 // TestTF15CredentialsElsewhereAreIgnored is AK7 as well: a token or key in the query or in
 // a form is nobody's, and beside a good credential it changes nothing.
 func TestTF15CredentialsElsewhereAreIgnored(t *testing.T) {
-	t.Parallel()
-	service := newEcho(t)
-	d := machineDoor(t, "upstream="+service.URL)
-	access, refresh := d.exchange(machineToken, "app")
-	for _, secret := range []string{access, machineKey, machineToken, refresh} {
-		for _, name := range []string{"access_token", "token", "api_key", "apikey", "key", "X-API-Key", "x-api-key", "Authorization", "authorization", "bearer", "brokoli_session"} {
-			query := "?" + name + "=" + secret
-			d.do("GET", "/x"+query).refused(http.StatusUnauthorized, "token required")
-			d.do("GET", "/api/auth/me"+query).refused(http.StatusUnauthorized, "token required")
-			d.do("POST", "/x", formBody(name+"="+secret)).refused(http.StatusUnauthorized, "token required")
+	onBoth(t, func(t *testing.T, e engine) {
+		service := newEcho(t)
+		d := e.machineDoor(t, "upstream="+service.URL)
+		access, refresh := d.exchange(machineToken, "app")
+		for _, secret := range []string{access, machineKey, machineToken, refresh} {
+			for _, name := range []string{"access_token", "token", "api_key", "apikey", "key", "X-API-Key", "x-api-key", "Authorization", "authorization", "bearer", "brokoli_session"} {
+				query := "?" + name + "=" + secret
+				d.do("GET", "/x"+query).refused(http.StatusUnauthorized, "token required")
+				d.do("GET", "/api/auth/me"+query).refused(http.StatusUnauthorized, "token required")
+				d.do("POST", "/x", formBody(name+"="+secret)).refused(http.StatusUnauthorized, "token required")
+			}
+			for _, method := range []string{"GET", "POST"} {
+				d.do(method, "/auth/validate?access_token="+secret, formBody(`{"access_token":"`+secret+`"}`)).refused(http.StatusUnauthorized, "token required")
+			}
+			d.do("POST", "/auth/token?token="+secret, formBody(`{"client_id":"app","token":"`+secret+`","api_key":"`+secret+`"}`)).refused(http.StatusUnauthorized, "token required")
+			d.do("GET", "/x", bearer("x"), formBody("token="+secret)).refused(http.StatusUnauthorized, "invalid token")
+			// Other headers, and other schemes.
+			for _, ask := range []ask{
+				header("Proxy-Authorization", "Bearer "+secret), header("X-Auth-Token", secret), header("X-Access-Token", secret),
+				header("Api-Key", secret), header("X_API_Key", secret), header("Authorization", "Token "+secret), header("Authorization", secret),
+				header("Authorization", "BearerX "+secret), header("Cookie", "access_token="+secret), header("Cookie", "Brokoli_Session="+secret),
+			} {
+				d.do("GET", "/api/auth/me", ask).refused(http.StatusUnauthorized, "token required")
+			}
 		}
-		for _, method := range []string{"GET", "POST"} {
-			d.do(method, "/auth/validate?access_token="+secret, formBody(`{"access_token":"`+secret+`"}`)).refused(http.StatusUnauthorized, "token required")
+		before := service.count()
+		got := d.do("GET", "/x?access_token="+refresh+"&a=%2f;b&&", bearer(access)).carried()
+		if got.Target != "/x?access_token="+refresh+"&a=%2f;b&&" { // what is not ours to read arrives as it was sent
+			t.Errorf("the service is asked for %s", got.Target)
 		}
-		d.do("POST", "/auth/token?token="+secret, formBody(`{"client_id":"app","token":"`+secret+`","api_key":"`+secret+`"}`)).refused(http.StatusUnauthorized, "token required")
-		d.do("GET", "/x", bearer("x"), formBody("token="+secret)).refused(http.StatusUnauthorized, "invalid token")
-		// Other headers, and other schemes.
-		for _, ask := range []ask{
-			header("Proxy-Authorization", "Bearer "+secret), header("X-Auth-Token", secret), header("X-Access-Token", secret),
-			header("Api-Key", secret), header("X_API_Key", secret), header("Authorization", "Token "+secret), header("Authorization", secret),
-			header("Authorization", "BearerX "+secret), header("Cookie", "access_token="+secret), header("Cookie", "Brokoli_Session="+secret),
-		} {
-			d.do("GET", "/api/auth/me", ask).refused(http.StatusUnauthorized, "token required")
+		if subject := got.Header.Get("X-Auth-Subject"); subject != "app" {
+			t.Errorf("the service sees %s", subject)
 		}
-	}
-	before := service.count()
-	got := d.do("GET", "/x?access_token="+refresh+"&a=%2f;b&&", bearer(access)).carried()
-	if got.Target != "/x?access_token="+refresh+"&a=%2f;b&&" { // what is not ours to read arrives as it was sent
-		t.Errorf("the service is asked for %s", got.Target)
-	}
-	if subject := got.Header.Get("X-Auth-Subject"); subject != "app" {
-		t.Errorf("the service sees %s", subject)
-	}
-	if hits := service.count() - before; hits != 1 || before != 0 {
-		t.Errorf("the service was called %d times, and %d before", hits, before)
-	}
+		if hits := service.count() - before; hits != 1 || before != 0 {
+			t.Errorf("the service was called %d times, and %d before", hits, before)
+		}
+	})
 }
 
 func TestTheSchemesNameIsCaseInsensitive(t *testing.T) {

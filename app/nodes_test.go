@@ -3,6 +3,8 @@ package app
 import (
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -228,4 +230,46 @@ func TestAWaitingNodeReadsWhatItMissed(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.do("GET", "/auth/validate", bearer(access)).refused(http.StatusUnauthorized, "token blacklisted")
+}
+
+// TestRV13NothingThatStartsASecondAfterAnEndPasses, with a hundred requests in flight on
+// the other node all the time.
+func TestRV13NothingThatStartsASecondAfterAnEndPasses(t *testing.T) {
+	t.Parallel()
+	a, b := twoNodes(t)
+	access, _ := a.exchange(machineToken, "app")
+	b.do("GET", "/auth/validate", bearer(access)).want(http.StatusOK)
+	var ended atomic.Pointer[time.Time]
+	var late, passed, stopped atomic.Int64
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() {
+			for {
+				began := time.Now()
+				status := b.do("GET", "/api/pipelines", bearer(access)).status
+				at := ended.Load()
+				switch {
+				case status == http.StatusOK && at != nil && began.Sub(*at) > time.Second:
+					late.Add(1)
+					return
+				case status == http.StatusOK:
+					passed.Add(1)
+				case status == http.StatusUnauthorized:
+					stopped.Add(1)
+					return
+				default:
+					t.Errorf("status %d", status)
+					return
+				}
+			}
+		})
+	}
+	until(t, 20*time.Second, "many pass before", func() bool { return passed.Load() > 200 })
+	a.do("POST", "/auth/logout", bearer(access)).want(http.StatusOK)
+	now := time.Now()
+	ended.Store(&now)
+	all.Wait()
+	if late.Load() > 0 || stopped.Load() != 100 {
+		t.Errorf("%d passed that began a second after the end, %d were refused in time", late.Load(), stopped.Load())
+	}
 }

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// TestTheThiefWhoUsesWhatItGotIsFound is what the chain promises: once a session has
+// TestRF5TheThiefWhoUsesWhatItGotIsFound is what the chain promises: once a session has
 // rotated, somebody else refreshes with the stolen token and uses the access token so
 // got; then the client's next refresh ends the session, however late it comes.
-func TestTheThiefWhoUsesWhatItGotIsFound(t *testing.T) {
+func TestRF5TheThiefWhoUsesWhatItGotIsFound(t *testing.T) {
 	onBoth(t, func(t *testing.T, e engine) {
 		d := e.machineDoor(t)
 		_, refresh := d.chained(2)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -285,7 +286,7 @@ func newAuthority(t *testing.T, s *Store, now func() time.Time) (*doorward.Autho
 // The connection is cut before each message of a rotation, in both directions: whatever
 // of it was kept, the client that asks again with the same token is answered, and so is
 // its next refresh.
-func TestARefreshCutAnywhereCanBeAskedForAgain(t *testing.T) {
+func TestRF21ARefreshCutAnywhereCanBeAskedForAgain(t *testing.T) {
 	t.Parallel()
 	proxy := pgtest.NewProxy(t, postgres.Database(t))
 	s, _ := openURL(t, proxy.URL(), postgresOptions{readers: 1, writers: 1, patience: time.Minute})
@@ -459,5 +460,65 @@ func TestALostCommitIsToldAsInDoubt(t *testing.T) {
 	}
 	if kept[true] == 0 || kept[false] == 0 {
 		t.Errorf("in doubt: %d kept and %d not, want both", kept[true], kept[false])
+	}
+}
+
+// TestMN5ASlowCommitIsNotPassedOver: whoever has taken a number makes everybody who takes
+// the next one wait, so a reader never goes on from a number above one that commits later.
+func TestMN5ASlowCommitIsNotPassedOver(t *testing.T) {
+	t.Parallel()
+	text := postgres.Database(t)
+	s, c := openURL(t, text, postgresDefaults)
+	reader, _ := openURL(t, text, postgresDefaults)
+	if err := s.CreateSession(t.Context(), session("ses_late", "tok_1", c), 10, noted); err != nil {
+		t.Fatal(err)
+	}
+	slow, err := behind(t, text).Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Rollback()
+	for _, text := range []string{
+		`UPDATE feed SET seq = seq + 1 WHERE id = 1`,
+		`INSERT INTO changes SELECT seq, 0, 0, 'session_ended', 'ses_slow', 1 FROM feed`,
+	} {
+		if _, err := slow.Exec(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := s.EndSession(t.Context(), "ses_late", "x", noted)
+		ended <- err
+	}()
+	// The second waits for the first, and is seen waiting by the server itself.
+	db := behind(t, text)
+	for waiting := 0; waiting == 0; {
+		if err := db.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(after int64) (last int64, targets []string) {
+		last, err := reader.Changes(t.Context(), after, func(c doorward.Change) error {
+			targets = append(targets, c.Target)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return last, targets
+	}
+	last, targets := read(0)
+	if last != 0 || len(targets) > 0 {
+		t.Fatalf("read up to %d, %v, before anything is kept", last, targets)
+	}
+	if err := slow.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if last, targets = read(last); last != 2 || !slices.Equal(targets, []string{"ses_slow", "ses_late"}) {
+		t.Fatalf("read up to %d, %v, want both in order", last, targets)
 	}
 }
