@@ -248,6 +248,46 @@ func TestChainRapidTheft(t *testing.T) {
 	})
 }
 
+// A clock that is set back signs no serial client out, and never makes a token of the line
+// newer than the row: replaced, it is reuse whenever it says that it was issued.
+func TestChainRapidClockSetBack(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(r *rapid.T) {
+		w := newChainWorld(r)
+		current := w.tokens[0]
+		for range rapid.IntRange(1, 60).Draw(r, "steps") {
+			switch rapid.SampledFrom([]string{"refresh", "lost", "time", "back", "use"}).Draw(r, "step") {
+			case "refresh":
+				if answer := w.present(r, current); answer != nil {
+					current = answer
+				}
+			case "lost":
+				w.present(r, current)
+			case "time":
+				w.passTime(r)
+			case "back":
+				w.now = w.now.Add(-time.Duration(rapid.IntRange(1, 7200).Draw(r, "s")) * time.Second)
+			case "use":
+				if !w.use(r, current) {
+					r.Fatalf("the newest access token, of %+v, was refused by %+v", *current, w.chain)
+				}
+			}
+			if w.ended != "" {
+				r.Fatalf("signed out: %s", w.ended)
+			}
+			for _, id := range w.line[:max(0, len(w.line)-2)] {
+				x := w.byID[id]
+				if _, outcome := w.chain.Present(x.id, x.gen, x.iat, w.now, w.rules, func() string { return "new" }); outcome != doorward.Reused {
+					r.Fatalf("presenting %+v, long replaced, to %+v: outcome %d", *x, w.chain, outcome)
+				}
+				if _, outcome := w.chain.Confirm(x.id, x.gen, x.iat); outcome != doorward.Passes && outcome != doorward.Stale {
+					r.Fatalf("using %+v on %+v: outcome %d", *x, w.chain, outcome)
+				}
+			}
+		}
+	})
+}
+
 // Whatever the row and the token are, the rules answer, change the row only when they say
 // so, and never lower a generation.
 func TestChainRapidAnything(t *testing.T) {

@@ -44,7 +44,7 @@ func (a *Authority) Refresh(ctx context.Context, by Caller, token string) (Grant
 		case Reused:
 			refusal, reused = ErrTokenBlacklisted, true
 		case Backwards:
-			refusal = Unavailable(fmt.Errorf("a refresh token of generation %d is newer than its session %s at generation %d: the database went backwards", claims.Gen, s.ID, s.Chain.Gen))
+			refusal = Unavailable(fmt.Errorf("a refresh token of generation %d, issued at %d, is newer than its session %s at generation %d: the database went backwards", claims.Gen, claims.IssuedAt, s.ID, s.Chain.Gen))
 		}
 		return d
 	}

@@ -39,6 +39,7 @@ const (
 	EndPassword       = "password changed"
 	EndPasswordReset  = "password reset"
 	EndCredentialGone = "credential no longer configured as it was"
+	EndRevoked        = "revoked"
 )
 
 // Chain is the refresh chain of a machine's session: the two or three refresh tokens
