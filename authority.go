@@ -67,6 +67,8 @@ type Authority struct {
 	cursor    int64                     // the last change read
 	view      atomic.Pointer[time.Time] // when the last reading that succeeded began
 	outage    atomic.Bool               // whether the last reading failed
+	signing   string                    // the key that others sign with, while it is not the one here; held like cursor
+	alarmed   string                    // the one of those that an alarm was given for
 
 	hasUsers  atomic.Bool // remembered once true
 	firstUser sync.Mutex  // held by the one who is making the first user
@@ -268,6 +270,9 @@ func (a *Authority) revoke(ended ...EndedSession) {
 func (a *Authority) newID() string {
 	var b [16]byte
 	a.random(b[:])
+	if b[0]>>2 == 62 {
+		b[0] ^= 0x80 // it would begin with a dash, and on the command line be taken for a flag
+	}
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 

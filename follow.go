@@ -38,13 +38,12 @@ func (a *Authority) CatchUp(ctx context.Context) error {
 	a.following.Lock()
 	defer a.following.Unlock()
 	began := a.cfg.Now()
-	var keys []string
 	last, err := a.cfg.Store.Changes(ctx, a.cursor, func(c Change) error {
 		switch c.What {
 		case SessionEnded:
 			a.revoke(EndedSession{ID: c.Target, Until: c.Until})
 		case KeysChanged:
-			keys = append(keys, c.Target)
+			a.signing = c.Target
 		}
 		return nil
 	})
@@ -58,9 +57,7 @@ func (a *Authority) CatchUp(ctx context.Context) error {
 	a.cursor = last
 	a.outage.Store(false)
 	a.view.Store(&began)
-	if len(keys) > 0 {
-		a.reloadKeys(ctx, keys[len(keys)-1])
-	}
+	a.followKey(ctx)
 	return nil
 }
 
@@ -70,6 +67,11 @@ func (a *Authority) readAnew(ctx context.Context) (last int64, err error) {
 	if last, err = a.readEnded(ctx); err != nil {
 		return 0, err
 	}
+	kid, err := a.cfg.Store.KeyID(ctx)
+	if err != nil {
+		return 0, err
+	}
+	a.signing = kid
 	if last < a.cursor {
 		a.cfg.Log.ErrorContext(ctx, "ALARM", "err", "the database went backwards: it knows fewer changes than were read from it", "changes", last, "read", a.cursor)
 		a.seen.clear()
@@ -90,22 +92,37 @@ func (a *Authority) readEnded(ctx context.Context) (last int64, err error) {
 	return last, err
 }
 
-// reloadKeys follows a rotation of the signing secret to the key with id kid.
-func (a *Authority) reloadKeys(ctx context.Context, kid string) {
-	if a.keys.Load().KeyID() == kid || a.cfg.ReloadKeys == nil {
+// followKey follows a rotation of the signing secret. What could not be read is tried
+// again each time: a secret that was dropped must not live on here because a file could
+// not be opened once.
+func (a *Authority) followKey(ctx context.Context) {
+	kid, ring := a.signing, a.keys.Load()
+	if kid == "" || kid == ring.KeyID() {
+		a.signing = ""
 		return
 	}
-	keys, err := a.cfg.ReloadKeys(kid)
-	switch {
-	case err == nil && !keys.Has(kid):
-		err = fmt.Errorf("it is not among the secrets given here; add it to jwt.previous_secrets and restart")
-	case err == nil:
-		a.keys.Store(keys)
+	keys, err := ring, error(nil)
+	if a.cfg.ReloadKeys != nil {
+		keys, err = a.cfg.ReloadKeys(kid)
+	}
+	if err == nil && !keys.Has(kid) {
+		err = errUnknownKey
+	}
+	if err != nil {
+		if a.alarmed != kid {
+			a.cfg.Log.ErrorContext(ctx, "ALARM", "err", fmt.Errorf("tokens are signed with a secret that this server cannot check, so it refuses them: %w", err), "kid", kid)
+			a.alarmed = kid
+		}
+		return
+	}
+	a.signing, a.alarmed = "", ""
+	a.keys.Store(keys)
+	if keys.KeyID() != ring.KeyID() {
 		a.cfg.Log.InfoContext(ctx, "the signing secret was rotated", "kid", keys.KeyID())
-		return
 	}
-	a.cfg.Log.ErrorContext(ctx, "tokens are signed with a secret that this server cannot check", "kid", kid, "err", err)
 }
+
+var errUnknownKey = errors.New("it is not among the secrets given here; add it to jwt.previous_secrets and restart")
 
 // stale reports whether what is known here of other nodes' changes is too old to let
 // anybody in by it. A clock that was set back says nothing of the time that has passed, and

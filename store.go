@@ -139,9 +139,34 @@ type SessionStore interface {
 	// keep, a map from credential to its terms, with reason EndCredentialGone. For each such
 	// credential a is written once, with it as the target.
 	EndUnconfigured(ctx context.Context, keep map[string]string, a AuditEntry) ([]EndedSession, error)
+	// EndSessions ends the sessions that q picks, with reason. All of them (the zero q) end
+	// in small steps, so that no other writer waits long: each step writes a, and when one
+	// fails those before it stay ended and are returned beside the error. A part of them ends
+	// in one transaction, which writes a once. Where none ends, nothing is written.
+	EndSessions(ctx context.Context, q SessionQuery, reason string, a AuditEntry) ([]EndedSession, error)
 	// EndedSessions calls yield for every ended session that a token not yet expired
 	// may belong to; an error of yield stops it and is returned.
 	EndedSessions(ctx context.Context, yield func(EndedSession) error) error
+	// Sessions calls yield for each session that lives and that q picks, in no order. It
+	// reads page by page and holds nothing up while yield takes its time, so a session that
+	// begins or ends meanwhile is among them or not. An error of yield stops it and is returned.
+	Sessions(ctx context.Context, q SessionQuery, yield func(ListedSession) error) error
+	// LastSessionEnd returns the latest end of any session, ended early or not: past it no
+	// token that exists now is good. Zero when there is no session.
+	LastSessionEnd(ctx context.Context) (time.Time, error)
+}
+
+// SessionQuery picks sessions: those of one user, in person or through a key, or those
+// begun with one credential; all when both are empty.
+type SessionQuery struct {
+	User       string
+	Credential string
+}
+
+// ListedSession is a session with what a list of sessions shows beside it.
+type ListedSession struct {
+	Session
+	Username string // of the person whose it is; empty for a machine's
 }
 
 // Change is something that every node must know of. The store numbers changes in the order

@@ -3,8 +3,9 @@
 //	  what is asked                      what is changed
 //	       |                                   |
 //	       v                                   v
-//	readers: a few connections        write.go: a turn at the writer, in the order
-//	that can change nothing           of arrival, then one transaction
+//	readers: a few connections        write.go: in the order of arrival; who comes
+//	that can change nothing           together shares a transaction (group.go,
+//	       |                          batch.go), the feed of changes last (feed.go)
 //	       |                                   |
 //	       +-----------------+-----------------+
 //	                         v

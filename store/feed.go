@@ -140,7 +140,7 @@ func (s *Store) AwaitChange(ctx context.Context, atMost time.Duration) {
 func (s *Store) pruneChanges(ctx context.Context) error {
 	for {
 		var n int64
-		err := s.write(ctx, "prune the feed of changes", func(ctx context.Context, t *tx) error {
+		err := s.writeAlone(ctx, "prune the feed of changes", func(ctx context.Context, t *tx) error {
 			now, err := t.now(ctx)
 			if err != nil {
 				return err

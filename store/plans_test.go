@@ -70,10 +70,19 @@ func exercise(t *testing.T, s *Store, c *clock) {
 		return doorward.RefreshDecision{Outcome: doorward.Advanced, Chain: at.Session.Chain}
 	}, noted)
 	try("refresh", err)
+	for _, q := range []doorward.SessionQuery{{}, {User: "usr_a"}, {Credential: "tok_1"}} {
+		try("list sessions", s.Sessions(ctx, q, func(doorward.ListedSession) error { return nil }))
+	}
+	_, err = s.LastSessionEnd(ctx)
+	try("last end", err)
 	_, _, err = s.EndSession(ctx, "ses_a", "x", noted)
 	try("end", err)
 	_, err = s.EndUnconfigured(ctx, nil, noted)
 	try("unconfigured", err)
+	for _, q := range []doorward.SessionQuery{{Credential: "tok_1"}, {User: "usr_a"}, {}} {
+		_, err = s.EndSessions(ctx, q, "x", noted)
+		try("end sessions", err)
+	}
 	try("set kid", s.SetKeyID(ctx, "kid", noted))
 	_, err = s.KeyID(ctx)
 	try("kid", err)

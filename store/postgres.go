@@ -172,8 +172,39 @@ func connectPostgres(ctx context.Context, config *pgx.ConnConfig, o postgresOpti
 		patience: o.patience,
 		again:    postgresAgain,
 		failed:   postgresFailed,
+		batch:    &postgresBatch,
 	}
 	return newStore(e, readers, writers, o.writers, listener.close), nil
+}
+
+// postgresBatch locks what is free and passes over what is locked: it waits for nobody with
+// locks in its hands, so it is part of no deadlock, and a session that is held up holds up
+// no other. More batches at once would be smaller ones, and slower in the sum.
+var postgresBatch = batch{
+	most:   64,
+	atOnce: 3,
+	read:   `SELECT ` + sessionColumns + ` FROM sessions WHERE id = ANY($1) ORDER BY id FOR UPDATE SKIP LOCKED`,
+	advance: `
+		UPDATE sessions SET prev = n.prev, head = n.head, child = n.child, gen = n.gen, fork = n.fork,
+			minted = n.minted, access_until = n.access_until
+		FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[])
+			AS n (id, prev, head, child, gen, fork, minted, access_until)
+		WHERE sessions.id = n.id`,
+	blame: postgresBlames,
+}
+
+// postgresBlames reports whether err may be about what a statement was given. Else it is
+// about the server and how it is doing, by the class of its code.
+func postgresBlames(err error) bool {
+	var said *pgconn.PgError
+	if !errors.As(err, &said) || len(said.Code) < 2 {
+		return false
+	}
+	switch said.Code[:2] {
+	case "08", "25", "53", "55", "57", "58", "XX": // connection, state, resources, locks, operator, system, internal
+		return false
+	}
+	return true
 }
 
 // postgresNow reads the server's clock as it is now, not as it was when the transaction began.

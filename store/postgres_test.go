@@ -449,7 +449,7 @@ func TestOneSuccessorAmongNodes(t *testing.T) {
 	children := make([]string, callers)
 	race(callers, func(i int) {
 		_, err := on[i%2].AdvanceRefresh(t.Context(), n.ID, func(at doorward.RefreshState) doorward.RefreshDecision {
-			chain, outcome := at.Session.Chain.Present(n.Chain.Head, 0, at.Now, doorward.RefreshRules{RetryWindow: time.Hour}, func() string {
+			chain, outcome := at.Session.Chain.Present(n.Chain.Head, 0, n.Created.Unix(), at.Now, doorward.RefreshRules{RetryWindow: time.Hour}, func() string {
 				made.Add(1)
 				return fmt.Sprintf("child%d", i)
 			})

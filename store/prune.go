@@ -39,7 +39,7 @@ func (s *Store) Prune(ctx context.Context, keepFailures time.Duration) error {
 func (s *Store) pruneSteps(ctx context.Context, op, text string, args func(now time.Time) []any) error {
 	for {
 		var n int64
-		err := s.write(ctx, op, func(ctx context.Context, t *tx) error {
+		err := s.writeAlone(ctx, op, func(ctx context.Context, t *tx) error {
 			now, err := t.now(ctx)
 			if err != nil {
 				return err

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"doorward"
@@ -90,22 +91,37 @@ func (s *Store) Session(ctx context.Context, id string) (doorward.Session, bool,
 }
 
 func (a asker) session(ctx context.Context, id, rowLock string) (doorward.Session, bool, error) {
-	var r doorward.Session
-	var created, ends, accessUntil, ended, minted int64
-	found, err := a.get(ctx, []any{
-		&r.ID, &r.Kind, &r.Subject, &r.Credential, &r.Configured, &r.Terms, &r.Org, &r.Workspaces, &created, &ends,
-		&accessUntil, &ended, &r.EndReason, &r.Chain.Prev, &r.Chain.Head, &r.Chain.Child, &r.Chain.Gen, &r.Chain.Fork,
-		&minted, &r.Address, &r.UserAgent,
-	}, `
-		SELECT id, kind, subject, credential, configured, terms, org, workspaces, created, ends,
-			access_until, ended, end_reason, prev, head, child, gen, fork, minted, address, user_agent
-		FROM sessions WHERE id = $1`+rowLock, id)
+	var r sessionRow
+	found, err := a.get(ctx, r.dest(), `SELECT `+sessionColumns+` FROM sessions WHERE id = $1`+rowLock, id)
 	if err != nil || !found {
 		return doorward.Session{}, false, err
 	}
-	r.Created, r.Ends, r.AccessUntil = fromMillis(created), fromMillis(ends), fromMillis(accessUntil)
-	r.Ended, r.Chain.Minted = fromMillis(ended), fromMillis(minted)
-	return r, true, nil
+	return r.session(), true, nil
+}
+
+// sessionColumns are what sessionRow reads.
+const sessionColumns = `id, kind, subject, credential, configured, terms, org, workspaces, created, ends,
+	access_until, ended, end_reason, prev, head, child, gen, fork, minted, address, user_agent`
+
+// sessionRow is a row of sessionColumns.
+type sessionRow struct {
+	doorward.Session
+	created, ends, accessUntil, ended, minted int64
+}
+
+func (r *sessionRow) dest() []any {
+	return []any{
+		&r.ID, &r.Kind, &r.Subject, &r.Credential, &r.Configured, &r.Terms, &r.Org, &r.Workspaces, &r.created, &r.ends,
+		&r.accessUntil, &r.ended, &r.EndReason, &r.Chain.Prev, &r.Chain.Head, &r.Chain.Child, &r.Chain.Gen, &r.Chain.Fork,
+		&r.minted, &r.Address, &r.UserAgent,
+	}
+}
+
+func (r *sessionRow) session() doorward.Session {
+	s := r.Session
+	s.Created, s.Ends, s.AccessUntil = fromMillis(r.created), fromMillis(r.ends), fromMillis(r.accessUntil)
+	s.Ended, s.Chain.Minted = fromMillis(r.ended), fromMillis(r.minted)
+	return s
 }
 
 // EndSession implements doorward.SessionStore.
@@ -158,7 +174,7 @@ func (t *tx) ended(ctx context.Context, text string, args ...any) ([]doorward.En
 // EndUnconfigured implements doorward.SessionStore.
 func (s *Store) EndUnconfigured(ctx context.Context, keep map[string]string, a doorward.AuditEntry) ([]doorward.EndedSession, error) {
 	var ended []doorward.EndedSession
-	err := s.write(ctx, "end the sessions of credentials no longer configured", func(ctx context.Context, t *tx) error {
+	err := s.writeAlone(ctx, "end the sessions of credentials no longer configured", func(ctx context.Context, t *tx) error {
 		now, err := t.now(ctx)
 		if err != nil {
 			return err
@@ -210,4 +226,125 @@ func (s *Store) EndedSessions(ctx context.Context, yield func(doorward.EndedSess
 	return a.each(ctx, []any{&id, &until}, func() error {
 		return yield(doorward.EndedSession{ID: id, Until: fromMillis(until)})
 	}, `SELECT id, access_until FROM sessions WHERE ended > 0 AND access_until > $1`, millis(now))
+}
+
+// sessionStep is how many sessions are listed or ended at once where all of them are.
+const sessionStep = 500
+
+// EndSessions implements doorward.SessionStore. Those past their end end too: a clock that
+// jumped ahead and back must not revive them.
+func (s *Store) EndSessions(ctx context.Context, q doorward.SessionQuery, reason string, a doorward.AuditEntry) ([]doorward.EndedSession, error) {
+	if q == (doorward.SessionQuery{}) {
+		return s.endAllSessions(ctx, reason, a)
+	}
+	var ended []doorward.EndedSession
+	err := s.write(ctx, "end sessions", func(ctx context.Context, t *tx) error {
+		now, err := t.now(ctx)
+		if err != nil {
+			return err
+		}
+		if q.User != "" {
+			ended, err = t.endUsersSessions(ctx, q.User, "", reason, now)
+		} else {
+			ended, err = t.ended(ctx, `
+				UPDATE sessions SET ended = $1, end_reason = $2 WHERE credential = $3 AND ended = 0
+				RETURNING id, access_until`, millis(now), reason, q.Credential)
+		}
+		if err != nil || len(ended) == 0 {
+			return err
+		}
+		return t.audit(ctx, now, a)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ended, nil
+}
+
+// endAllSessions goes through them by id, so that it comes to an end however many begin meanwhile.
+func (s *Store) endAllSessions(ctx context.Context, reason string, a doorward.AuditEntry) ([]doorward.EndedSession, error) {
+	var all []doorward.EndedSession
+	for last := ""; ; {
+		var step []doorward.EndedSession
+		err := s.writeAlone(ctx, "end sessions", func(ctx context.Context, t *tx) error {
+			now, err := t.now(ctx)
+			if err != nil {
+				return err
+			}
+			step, err = t.ended(ctx, `
+				UPDATE sessions SET ended = $1, end_reason = $2 WHERE id IN (
+					SELECT id FROM sessions WHERE id > $3 AND ended = 0 ORDER BY id LIMIT `+strconv.Itoa(sessionStep)+t.engine.rowLock+`)
+				RETURNING id, access_until`, millis(now), reason, last)
+			if err != nil || len(step) == 0 {
+				return err
+			}
+			return t.audit(ctx, now, a)
+		})
+		if err != nil {
+			return all, err
+		}
+		all = append(all, step...)
+		if len(step) < sessionStep {
+			return all, nil
+		}
+		for _, e := range step {
+			last = max(last, e.ID)
+		}
+	}
+}
+
+// Sessions implements doorward.SessionStore.
+func (s *Store) Sessions(ctx context.Context, q doorward.SessionQuery, yield func(doorward.ListedSession) error) error {
+	const list = `SELECT ` + sessionColumns + `, coalesce((SELECT u.username FROM users u WHERE u.id = sessions.credential), '') FROM sessions`
+	switch {
+	case q.User != "":
+		_, err := s.sessionPage(ctx, yield, list+`
+			WHERE ended = 0 AND ends > $1 AND credential IN (
+				SELECT id FROM users WHERE id = $2 UNION ALL SELECT id FROM api_keys WHERE owner = $2)`, q.User)
+		return err
+	case q.Credential != "":
+		_, err := s.sessionPage(ctx, yield, list+` WHERE ended = 0 AND ends > $1 AND credential = $2`, q.Credential)
+		return err
+	}
+	for last := ""; ; {
+		page, err := s.sessionPage(ctx, yield, list+`
+			WHERE ended = 0 AND ends > $1 AND id > $2 ORDER BY id LIMIT `+strconv.Itoa(sessionStep), last)
+		if err != nil || len(page) < sessionStep {
+			return err
+		}
+		last = page[len(page)-1].ID
+	}
+}
+
+// sessionPage reads the sessions that text lists, given the time and arg, and yields them once it
+// holds no connection any more.
+func (s *Store) sessionPage(ctx context.Context, yield func(doorward.ListedSession) error, text, arg string) ([]doorward.ListedSession, error) {
+	a := s.asker("list sessions")
+	now, err := s.engine.now(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	var page []doorward.ListedSession
+	var r sessionRow
+	var username string
+	err = a.each(ctx, append(r.dest(), &username), func() error {
+		page = append(page, doorward.ListedSession{Session: r.session(), Username: username})
+		return nil
+	}, text, millis(now), arg)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range page {
+		if err := yield(l); err != nil {
+			return nil, err
+		}
+	}
+	return page, nil
+}
+
+// LastSessionEnd implements doorward.SessionStore.
+func (s *Store) LastSessionEnd(ctx context.Context) (time.Time, error) {
+	var ends int64
+	_, err := s.asker("read when the last session ends").get(ctx, []any{&ends}, `SELECT coalesce(max(ends), 0) FROM sessions`)
+	return fromMillis(ends), err
 }

@@ -78,11 +78,26 @@ func openSQLite(ctx context.Context, path string, now func() time.Time) (_ *Stor
 			// Cut to what is kept; and never 0, which would say "never".
 			return time.UnixMilli(max(1, now().UnixMilli())).UTC(), nil
 		},
-		await: watch.await,
+		await:    watch.await,
+		together: 128,
+		undone:   sqliteUndone,
 	}
 	// One writer is all that SQLite allows, so no row and no name needs a lock.
 	writers.SetMaxOpenConns(1)
 	return newStore(e, readers, writers, 1, watch.close), nil
+}
+
+// sqliteUndone has tell called when a transaction is rolled back, which SQLite does by
+// itself when the disk is full, for one; what comes next is then a transaction each.
+func sqliteUndone(conn *sql.Conn, tell func()) error {
+	return conn.Raw(func(c any) error {
+		hooks, ok := c.(sqlite.HookRegisterer)
+		if !ok {
+			return errors.New("the driver does not tell of rollbacks")
+		}
+		hooks.RegisterRollbackHook(tell)
+		return nil
+	})
 }
 
 // ownFile returns path made absolute, of a file that exists and that only its owner can

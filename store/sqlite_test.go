@@ -596,6 +596,20 @@ func TestAuditIsWrittenWithWhatItRecords(t *testing.T) {
 		{"end nothing", func() error { _, _, err := s.EndSession(ctx, "ses_x", "x", noted); return err }, 0},
 		{"unconfigured", func() error { _, err := s.EndUnconfigured(ctx, nil, noted); return err }, 1},
 		{"unconfigured again", func() error { _, err := s.EndUnconfigured(ctx, nil, noted); return err }, 0},
+		{"begin", func() error { return s.CreateSession(ctx, session("ses_p", "tok_1", c), 1, noted) }, 1},
+		{"end all", func() error { _, err := s.EndSessions(ctx, doorward.SessionQuery{}, "x", noted); return err }, 1},
+		{"end all again", func() error { _, err := s.EndSessions(ctx, doorward.SessionQuery{}, "x", noted); return err }, 0},
+		{"begin again", func() error { return s.CreateSession(ctx, session("ses_o", "tok_1", c), 1, noted) }, 1},
+		{"end one's", func() error {
+			_, err := s.EndSessions(ctx, doorward.SessionQuery{Credential: "tok_1"}, "x", noted)
+			return err
+		}, 1},
+		{"end nobody's", func() error {
+			_, err := s.EndSessions(ctx, doorward.SessionQuery{User: "usr_a"}, "x", noted)
+			return err
+		}, 0},
+		{"kid", func() error { return s.SetKeyID(ctx, "kid", noted) }, 1},
+		{"kid again", func() error { return s.SetKeyID(ctx, "kid", noted) }, 0},
 		{"no change", func() error { _, _, _, err := s.ChangeUser(ctx, "usr_a", same, noted); return err }, 0},
 		{"change", func() error { _, _, _, err := s.ChangeUser(ctx, "usr_a", demote, noted); return err }, 1},
 		{"password", func() error {
@@ -653,6 +667,19 @@ func TestSessionsOfAUsersKeysEndWithTheUsers(t *testing.T) {
 		"delete": func(s *Store) ([]doorward.EndedSession, error) {
 			ended, _, err := s.DeleteUser(t.Context(), "usr_a", anyone, noted)
 			return ended, err
+		},
+		"revocation": func(s *Store) ([]doorward.EndedSession, error) {
+			q := doorward.SessionQuery{User: "usr_a"}
+			var listed []string
+			err := s.Sessions(t.Context(), q, func(l doorward.ListedSession) error {
+				listed = append(listed, l.ID+" "+l.Username)
+				return nil
+			})
+			slices.Sort(listed)
+			if err != nil || !slices.Equal(listed, []string{"ses_key ", "ses_own anna"}) {
+				t.Errorf("listed %q, %v", listed, err)
+			}
+			return s.EndSessions(t.Context(), q, "x", noted)
 		},
 		"password": func(s *Store) ([]doorward.EndedSession, error) {
 			ended, _, err := s.SetPassword(t.Context(), doorward.NewPassword{UserID: "usr_a", Hash: hash, Keep: "ses_own"}, anybody, noted)
@@ -749,6 +776,11 @@ func TestWhatChangesNothingWritesNothing(t *testing.T) {
 			_, err := s.CreateFirstUser(ctx, person("usr_x", "xaver"), hash, noted)
 			return err
 		},
+		"all sessions of none": func() error {
+			_, err := s.EndSessions(ctx, doorward.SessionQuery{Credential: "tok_x"}, "x", noted)
+			return err
+		},
+		"the kid again":    func() error { return s.SetKeyID(ctx, "kid", noted) },
 		"the mark again":   func() error { return s.MarkInitialised(ctx) },
 		"nothing to prune": func() error { return s.Prune(ctx, time.Hour) },
 		"past the limit": func() error {

@@ -22,8 +22,10 @@ type Store struct {
 	readers *sql.DB
 	asked   sync.Map // SQL text to *sql.Stmt of readers
 
-	writers *sql.DB
-	turns   chan *writer // idle writers; who takes one has the turn
+	writers   *sql.DB
+	turns     chan *writer   // idle writers; who takes one has the turn
+	parts     line[*part]    // who waits to share a transaction
+	refreshes line[*refresh] // who waits to be part of a batch
 
 	closing  sync.Once
 	closed   chan struct{}
@@ -52,6 +54,14 @@ type engine struct {
 	// an error; a statement then also ends when its caller leaves. 0 is for an engine that
 	// is never waited for once a transaction has begun.
 	patience time.Duration
+	// together is how many callers may share a transaction, kept apart by savepoints; 0 for
+	// none.
+	together int
+	// batch advances many refresh chains at once; nil where together does.
+	batch *batch
+	// undone has tell called when a transaction of conn's is rolled back, asked for or not.
+	// nil for an engine that refuses what comes after it has done so.
+	undone func(conn *sql.Conn, tell func()) error
 	// again reports whether err says that a transaction had no effect for a reason that
 	// may be gone when it is run anew. nil for an engine that has no such reasons.
 	again func(err error) bool

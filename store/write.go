@@ -17,27 +17,45 @@ const tries = 4
 // errInDoubt says that a COMMIT was sent and its answer never came.
 var errInDoubt = errors.New("the connection was lost while it was being kept; whether it was is not known")
 
+// work is what is done in a transaction.
+type work func(ctx context.Context, t *tx) error
+
 // write runs do as one transaction: durable when it returns nil, without effect when it
 // does not. do's own error is returned as it is. Callers get their turn in the order of
 // arrival; one whose ctx ends while it waits gets ctx's error and has no effect. What an
-// engine undoes for reasons of its own (a deadlock, a lost connection) is run again, so do
-// sets all that it leaves behind each time.
+// engine undoes for reasons of its own (a deadlock, a lost connection) is run again, and
+// what shared a transaction that was not kept (see share), so do sets all that it leaves
+// behind each time. It may run in another caller's goroutine, which it must not end.
 //
 // Where the engine is a server, one error says something else: errInDoubt, when it went
 // away with the COMMIT. Then the change may have been kept or not, and the caller, who was
 // promised nothing, asks again.
-//
-// Every change goes through here, so this is the one place to let several callers share a
-// transaction.
-func (s *Store) write(ctx context.Context, op string, do func(ctx context.Context, t *tx) error) error {
+func (s *Store) write(ctx context.Context, op string, do work) error {
+	if s.engine.together > 1 {
+		return s.share(ctx, op, do, false)
+	}
 	w, err := s.turn(ctx, op)
 	if err != nil {
 		return err
 	}
 	defer func() { s.turns <- w }() // also when do panics
+	return w.write(ctx, op, do)
+}
+
+// writeAlone is write for what takes long, which is not for others to wait for.
+func (s *Store) writeAlone(ctx context.Context, op string, do work) error {
+	if s.engine.together > 1 {
+		return s.share(ctx, op, do, true)
+	}
+	return s.write(ctx, op, do)
+}
+
+// write runs do as Store.write says.
+func (w *writer) write(ctx context.Context, op string, do work) error {
+	e := w.store.engine
 	for try := 1; ; try++ {
 		err := w.transact(ctx, op, do)
-		if err == nil || try == tries || s.engine.again == nil || !s.engine.again(err) || errors.Is(err, errInDoubt) {
+		if err == nil || try == tries || e.again == nil || !e.again(err) || errors.Is(err, errInDoubt) {
 			return err
 		}
 	}
@@ -70,6 +88,7 @@ type writer struct {
 	store      *Store
 	conn       *sql.Conn // nil until first used, and after a failure that leaves its state in doubt
 	statements map[string]*sql.Stmt
+	undone     bool // the engine has rolled the transaction back
 }
 
 // tx is a transaction under way.
@@ -77,63 +96,95 @@ type tx struct {
 	asker
 	engine  engine
 	changes []doorward.Change // what publish will say
+
+	under *sql.Tx
+	vigil *vigil
+	end   context.CancelFunc
 }
 
-func (w *writer) transact(ctx context.Context, op string, do func(ctx context.Context, t *tx) error) error {
-	engine := w.store.engine
-	t := &tx{asker: asker{op: op, prepared: w, patience: engine.patience}, engine: engine}
-	if err := w.connect(ctx); err != nil {
-		return t.failed(ctx, err)
-	}
-
-	// Beginning may wait for another process, so it ends with ctx; the end does not.
-	lasting := context.WithoutCancel(ctx)
-	begin, cancel := context.WithCancel(lasting)
-	defer cancel()
-	stop := context.AfterFunc(ctx, cancel)
-	defer stop()
-	begin, v := keepVigil(begin, engine.patience)
-	defer v.end()
-	under, err := w.conn.BeginTx(begin, nil)
+func (w *writer) transact(ctx context.Context, op string, do work) error {
+	t, err := w.begin(ctx, op)
 	if err != nil {
-		w.discard()
-		return t.failed(ctx, v.why(err))
+		return w.store.asker(op).failed(ctx, err)
 	}
-	v.rest()
-	open := true
-	defer func() {
-		if !open {
-			return
-		}
-		v.resume()
-		if under.Rollback() != nil {
-			w.discard()
-		}
-	}()
-	if !stop() {
-		return ctx.Err()
-	}
-
-	during := lasting
-	if engine.patience > 0 {
-		during = ctx // which a lock that another holds may be waited for in vain
-	}
+	defer w.rollback(t) // also when do panics
+	during := t.during(ctx)
 	if err := do(during, t); err != nil {
 		return err
 	}
-	if err := t.publish(during); err != nil {
+	return w.commit(during, t)
+}
+
+// begin begins a transaction, to be ended by commit or rollback.
+func (w *writer) begin(ctx context.Context, op string) (*tx, error) {
+	e := w.store.engine
+	if err := w.connect(ctx); err != nil {
+		return nil, err
+	}
+	t := &tx{asker: asker{op: op, prepared: w, patience: e.patience}, engine: e}
+	// Beginning may wait for another process, so it ends with ctx; the end does not.
+	begin, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, cancel)
+	begin, t.vigil = keepVigil(begin, e.patience)
+	t.end = func() {
+		t.vigil.end()
+		cancel()
+	}
+	w.undone = false
+	var err error
+	if t.under, err = w.conn.BeginTx(begin, nil); err != nil {
+		stop()
+		t.end()
+		w.discard()
+		return nil, t.vigil.why(err)
+	}
+	t.vigil.rest()
+	if !stop() {
+		w.rollback(t)
+		return nil, ctx.Err()
+	}
+	return t, nil
+}
+
+// during is the context for what is done in a transaction that has begun.
+func (t *tx) during(ctx context.Context) context.Context {
+	if t.patience > 0 {
+		return ctx // a lock that another holds may be waited for in vain
+	}
+	return context.WithoutCancel(ctx)
+}
+
+// commit says what was changed and keeps it.
+func (w *writer) commit(ctx context.Context, t *tx) error {
+	if err := t.publish(ctx); err != nil {
 		return err
 	}
-	open = false
-	v.resume()
-	if err := under.Commit(); err != nil {
-		w.discard()
-		if engine.failed != nil && !engine.failed(err) {
-			return fmt.Errorf("cannot %s: %w: %w", op, errInDoubt, v.why(err))
-		}
-		return t.failed(lasting, err)
+	defer t.end()
+	under := t.under
+	t.under = nil
+	t.vigil.resume()
+	err := under.Commit()
+	if err == nil {
+		return nil
 	}
-	return nil
+	w.discard()
+	if t.engine.failed != nil && !t.engine.failed(err) {
+		return fmt.Errorf("cannot %s: %w: %w", t.op, errInDoubt, t.vigil.why(err))
+	}
+	return t.failed(context.WithoutCancel(ctx), err)
+}
+
+// rollback undoes t unless it has ended.
+func (w *writer) rollback(t *tx) {
+	if t.under == nil {
+		return
+	}
+	defer t.end()
+	t.vigil.resume()
+	if t.under.Rollback() != nil {
+		w.discard()
+	}
+	t.under = nil
 }
 
 // connect gives the writer a connection, if it has none.
@@ -148,10 +199,20 @@ func (w *writer) connect(ctx context.Context) error {
 		return v.why(err)
 	}
 	w.conn, w.statements = conn, make(map[string]*sql.Stmt)
+	if w.store.engine.undone == nil {
+		return nil
+	}
+	if err := w.store.engine.undone(conn, func() { w.undone = true }); err != nil {
+		w.discard()
+		return err
+	}
 	return nil
 }
 
 func (w *writer) prepare(ctx context.Context, text string) (*sql.Stmt, error) {
+	if w.undone {
+		return nil, errUndone // what comes now would be kept by itself
+	}
 	if st, ok := w.statements[text]; ok {
 		return st, nil
 	}

@@ -128,7 +128,19 @@ func (k *kit) everyMethod(ctx context.Context, u doorward.User, s doorward.Sessi
 			}, entry("x"))
 			return err
 		},
-		"EndSession":      func() error { _, _, err := k.EndSession(ctx, s.ID, "x", entry("x")); return err },
+		"EndSession": func() error { _, _, err := k.EndSession(ctx, s.ID, "x", entry("x")); return err },
+		"EndSessions": func() error {
+			_, err := k.EndSessions(ctx, doorward.SessionQuery{User: u.ID}, "x", entry("x"))
+			return err
+		},
+		"EndSessions of all": func() error {
+			_, err := k.EndSessions(ctx, doorward.SessionQuery{}, "x", entry("x"))
+			return err
+		},
+		"Sessions": func() error {
+			return k.Sessions(ctx, doorward.SessionQuery{}, func(doorward.ListedSession) error { return nil })
+		},
+		"LastSessionEnd":  func() error { _, err := k.LastSessionEnd(ctx); return err },
 		"EndUnconfigured": func() error { _, err := k.EndUnconfigured(ctx, nil, entry("x")); return err },
 		"EndedSessions": func() error {
 			return k.EndedSessions(ctx, func(doorward.EndedSession) error { return nil })

@@ -232,4 +232,156 @@ var sessionTests = []test{
 		k.ok(err)
 		k.endedExactly(ended, kept, later)
 	}},
+	{"the sessions that live are listed", func(k *kit) {
+		anna, berta := k.user("anna"), k.user("berta")
+		first, second, other := k.signIn(anna), k.signIn(anna), k.signIn(berta)
+		out := k.signIn(anna)
+		_, _, err := k.EndSession(k.ctx(), out.ID, doorward.EndSignedOut, entry("session.end"))
+		k.ok(err)
+		over := k.machine("tok_1", "editor", k.now())
+		over.Ends = over.Created.Add(time.Hour)
+		k.ok(k.CreateSession(k.ctx(), over, 10, entry("session.create")))
+		k.advance(time.Hour)
+		machine := k.exchange("tok_1", "editor")
+		for _, c := range []struct {
+			q    doorward.SessionQuery
+			want []doorward.ListedSession
+		}{
+			{doorward.SessionQuery{}, []doorward.ListedSession{named(first, "anna"), named(second, "anna"), named(other, "berta"), named(machine, "")}},
+			{doorward.SessionQuery{User: anna.ID}, []doorward.ListedSession{named(first, "anna"), named(second, "anna")}},
+			{doorward.SessionQuery{Credential: berta.ID}, []doorward.ListedSession{named(other, "berta")}},
+			{doorward.SessionQuery{Credential: "tok_1"}, []doorward.ListedSession{named(machine, "")}},
+			{doorward.SessionQuery{User: "usr_nobody"}, nil},
+			{doorward.SessionQuery{Credential: "tok"}, nil},
+		} {
+			got := k.listed(c.q)
+			delete(got, "clock") // the kit's own
+			if len(got) != len(c.want) {
+				k.Errorf("%+v: %d sessions, want %d", c.q, len(got), len(c.want))
+			}
+			for _, want := range c.want {
+				if l := got[want.ID]; l.Username != want.Username || !sameSession(l.Session, want.Session) {
+					k.Errorf("%+v: got %+v, want %+v", c.q, l, want)
+				}
+			}
+		}
+	}},
+	{"more sessions than a page are each listed once, and all end", func(k *kit) {
+		const n = 1234
+		now := k.now() // which makes a session of its own
+		race(callers, func(c int) {
+			for i := c; i < n; i += callers {
+				if err := k.CreateSession(k.ctx(), k.machine("tok_1", "editor", now), n, entry("session.create")); err != nil {
+					k.Errorf("session %d: %v", i, err)
+				}
+			}
+		})
+		got := k.listed(doorward.SessionQuery{})
+		if len(got) != n+1 {
+			k.Errorf("%d sessions are listed, want %d", len(got), n+1)
+		}
+		before, err := k.LastChange(k.ctx())
+		k.ok(err)
+		ended, err := k.EndSessions(k.ctx(), doorward.SessionQuery{}, doorward.EndRevoked, entry("session.end"))
+		k.ok(err)
+		told := map[string]bool{}
+		for _, c := range k.changes(before) {
+			told[c.Target] = true
+		}
+		for _, e := range ended {
+			if l, ok := got[e.ID]; !ok || !told[e.ID] || !sameTime(l.AccessUntil, e.Until) {
+				k.Errorf("ended %v, listed %v, in the feed %v", e, ok, told[e.ID])
+			}
+			delete(got, e.ID)
+		}
+		if len(got) > 0 || len(k.ended()) != n { // the kit's own has no token to remember
+			k.Errorf("%d did not end; %d are remembered, want %d", len(got), len(k.ended()), n)
+		}
+		if got := k.listed(doorward.SessionQuery{}); len(got) != 0 {
+			k.Errorf("%d still live", len(got))
+		}
+	}},
+	{"a reader of the sessions may stop, and may ask the store", func(k *kit) {
+		for range 3 {
+			k.exchange("tok_1", "editor")
+		}
+		for _, q := range []doorward.SessionQuery{{}, {Credential: "tok_1"}} {
+			seen := 0
+			err := k.Sessions(k.ctx(), q, func(l doorward.ListedSession) error {
+				seen++
+				_, _, err := k.EndSession(k.ctx(), l.ID, "x", entry("session.end")) // nothing is held up
+				return errors.Join(errMine, err)
+			})
+			if !errors.Is(err, errMine) || seen != 1 {
+				k.Errorf("error %v after %d", err, seen)
+			}
+		}
+	}},
+	{"a part of the sessions ends, once, and nobody else's", func(k *kit) {
+		anna, berta := k.user("anna"), k.user("berta")
+		first, second, other := k.signIn(anna), k.signIn(anna), k.signIn(berta)
+		machine, another := k.exchange("tok_1", "editor"), k.exchange("tok_2", "editor")
+		for _, c := range []struct {
+			q    doorward.SessionQuery
+			want []doorward.Session
+		}{
+			{doorward.SessionQuery{User: anna.ID}, []doorward.Session{first, second}},
+			{doorward.SessionQuery{User: anna.ID}, nil},
+			{doorward.SessionQuery{Credential: anna.ID}, nil},
+			{doorward.SessionQuery{Credential: "tok_1"}, []doorward.Session{machine}},
+			{doorward.SessionQuery{User: "tok_2"}, nil}, // no user
+		} {
+			before, err := k.LastChange(k.ctx())
+			k.ok(err)
+			ended, err := k.EndSessions(k.ctx(), c.q, doorward.EndRevoked, entry("session.end"))
+			k.ok(err)
+			if len(ended) != len(c.want) || len(k.changes(before)) != len(c.want) {
+				k.Errorf("%+v: ended %v, in the feed %v, want %d", c.q, ended, k.changes(before), len(c.want))
+			}
+			k.endedExactly(ended, c.want...)
+		}
+		for _, s := range []doorward.Session{first, second, machine} {
+			if got := k.session(s.ID); got.Ended.IsZero() || got.EndReason != doorward.EndRevoked {
+				k.Errorf("%s ended at %v for %q", s.ID, got.Ended, got.EndReason)
+			}
+		}
+		for _, s := range []doorward.Session{other, another} {
+			if !k.session(s.ID).Ended.IsZero() {
+				k.Errorf("the session of %s ended", s.Credential)
+			}
+		}
+	}},
+	{"the last end of any session", func(k *kit) {
+		if last, err := k.LastSessionEnd(k.ctx()); err != nil || !last.IsZero() {
+			k.Errorf("of none: %v, %v", last, err)
+		}
+		short, long := k.machine("tok_1", "editor", time.Unix(1_700_000_000, 0)), k.machine("tok_1", "editor", time.Unix(1_700_000_000, 0))
+		long.Ends = short.Ends.Add(1234 * time.Millisecond)
+		for _, s := range []doorward.Session{long, short} {
+			k.ok(k.CreateSession(k.ctx(), s, 10, entry("session.create")))
+		}
+		_, _, err := k.EndSession(k.ctx(), long.ID, "x", entry("session.end"))
+		k.ok(err)
+		if last, err := k.LastSessionEnd(k.ctx()); err != nil || !sameTime(last, long.Ends) {
+			k.Errorf("%v, %v, want %v", last, err, long.Ends)
+		}
+	}},
+}
+
+func named(s doorward.Session, username string) doorward.ListedSession {
+	return doorward.ListedSession{Session: s, Username: username}
+}
+
+// listed reads the sessions that live, by id.
+func (k *kit) listed(q doorward.SessionQuery) map[string]doorward.ListedSession {
+	k.Helper()
+	all := map[string]doorward.ListedSession{}
+	k.ok(k.Sessions(k.ctx(), q, func(l doorward.ListedSession) error {
+		if _, twice := all[l.ID]; twice {
+			k.Errorf("session %s is listed twice", l.ID)
+		}
+		all[l.ID] = l
+		return nil
+	}))
+	return all
 }
