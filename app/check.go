@@ -17,12 +17,17 @@ import (
 // check looks at the settings as a whole: what refuses to start together, and what is
 // allowed and worth a warning.
 func (l *loaded) check() {
-	if l.Database.Path == "" && l.Database.URL == nil {
-		l.Database.Path = filepath.Join(l.DataDir, "doorward.db")
-	}
+	l.placeDatabase()
 	l.checkSecrets()
 	l.checkConflicts()
 	l.checkRisks()
+}
+
+// placeDatabase says where the database is when nobody else does.
+func (l *loaded) placeDatabase() {
+	if l.Database.Path == "" && l.Database.URL == nil {
+		l.Database.Path = filepath.Join(l.DataDir, "doorward.db")
+	}
 }
 
 func (l *loaded) checkSecrets() {
@@ -94,7 +99,13 @@ func (l *loaded) checkConflicts() {
 		l.conflict("upstream", "is this server itself; let %s be another address", l.where("listen"))
 	}
 	l.checkPaths()
-	if l.Database.Path != "" && l.Database.Path == filepath.Join(l.DataDir, l.SecretFile) {
+	l.checkFiles()
+}
+
+// checkFiles refuses a secret file that would be written over the database.
+func (l *loaded) checkFiles() {
+	secret := secretPath(l.Settings)
+	if l.Database.Path != "" && (l.Database.Path == secret || l.Database.Path == previousPath(secret)) {
 		l.conflict("names.secret_file", "is the database's own file")
 	}
 }

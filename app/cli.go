@@ -51,6 +51,8 @@ type grammar struct {
 	Check       checkCmd       `cmd:"" help:"Say what is wrong with the settings, without starting."`
 	Config      configCmd      `cmd:"" help:"Print the settings in effect and where each comes from."`
 	GenerateKey generateKeyCmd `cmd:"" help:"Print a new API key."`
+	Session     sessionCmd     `cmd:"" help:"List sessions, or end them."`
+	Secret      secretCmd      `cmd:"" help:"Replace the secret that signs tokens."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
 
@@ -135,6 +137,8 @@ func (p *program) usageError(err error, root *kong.Node) error {
 	}
 	what, isFlag := strings.CutPrefix(err.Error(), "unknown flag ")
 	switch {
+	case isFlag && at != nil && len(at.Positional) > 0 && len(firstOf(what)) == len("-x"):
+		return fmt.Errorf("unknown flag %s; an id that begins with a dash is written after two of them, as in: %s -- -ID", printable(firstOf(what)), at.FullPath())
 	case isFlag && at == nil:
 		return fmt.Errorf("unknown flag %s before the command; flags are written after it, as in: %s serve --listen :8080", printable(firstOf(what)), p.name)
 	case isFlag:
@@ -142,6 +146,13 @@ func (p *program) usageError(err error, root *kong.Node) error {
 	case strings.HasPrefix(err.Error(), "unexpected ") && at == nil:
 		what, _ = strings.CutPrefix(err.Error(), "unexpected argument ")
 		return fmt.Errorf("unknown command %s%s", printable(firstOf(what)), nearestKnown(firstOf(what), commandNames(root)))
+	case at != nil && len(at.Children) > 0 && strings.HasPrefix(err.Error(), "unexpected "):
+		what, _ = strings.CutPrefix(err.Error(), "unexpected argument ")
+		return fmt.Errorf("unknown command %s %s%s", at.Name, printable(firstOf(what)), nearestKnown(firstOf(what), commandNames(at)))
+	case at != nil && len(at.Children) > 0:
+		return fmt.Errorf("%s needs a command: one of %s; %s -h says more", at.Name, strings.Join(commandNames(at), ", "), at.FullPath())
+	case strings.HasPrefix(err.Error(), "unexpected ") && len(at.Positional) > 0:
+		return fmt.Errorf("unexpected argument: %s takes one %s; quote a value that holds spaces", at.Name, at.Positional[0].Name)
 	case strings.HasPrefix(err.Error(), "unexpected "):
 		return fmt.Errorf("unexpected argument: %s takes flags only; quote a value that holds spaces, and write --flag=false to turn one off", at.Name)
 	case at == nil:

@@ -14,6 +14,8 @@ func TestHelp(t *testing.T) {
 		"serve-help.golden":        {"serve", "--help"},
 		"check-help.golden":        {"check", "-h"},
 		"generate-key-help.golden": {"generate-key", "-h"},
+		"secret-help.golden":       {"secret", "rotate", "-h"},
+		"session-help.golden":      {"session", "revoke", "-h"},
 	} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
@@ -42,8 +44,8 @@ func TestWrongCommandLines(t *testing.T) {
 		args []string
 		want string
 	}{
-		{nil, "a command is needed: one of serve, check, config, generate-key, version; doorward -h says more"},
-		{[]string{"--"}, "a command is needed: one of serve, check, config, generate-key, version; doorward -h says more"},
+		{nil, "a command is needed: one of serve, check, config, generate-key, session, secret, version; doorward -h says more"},
+		{[]string{"--"}, "a command is needed: one of serve, check, config, generate-key, session, secret, version; doorward -h says more"},
 		{[]string{"chek"}, "unknown command chek; did you mean check?"},
 		{[]string{"che"}, "unknown command che; did you mean check?"},
 		{[]string{"two words"}, `unknown command "two words"; the nearest known is serve`},

@@ -92,7 +92,8 @@ A secret on the command line can be read by other users of the machine (` + "`ps
 
 ` + "`jwt.secret`" + ` must have 32 bytes and be no known placeholder; make one with ` + "`openssl rand -base64 32`" + `. Without it one is
 generated and kept in the secret file; with PostgreSQL it must be given. To replace a given secret without signing anybody out, move the old
-one to ` + "`jwt.previous_secrets`" + ` until its last token has expired. There, a secret that holds a comma or begins or ends with a
+one to ` + "`jwt.previous_secrets`" + ` until its last token has expired; [rotation.md](rotation.md) has the steps, and the command for the
+secret file. There, a secret that holds a comma or begins or ends with a
 space needs a list in the file, whose entries are taken whole.
 
 ` + "`api_tokens`" + ` are any visible ASCII characters, separated by commas (in a file also by line ends); empty entries are ignored.

@@ -162,6 +162,14 @@ func openOn(ctx context.Context, s Settings, log *slog.Logger, now func() time.T
 	if err := os.MkdirAll(s.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data_dir: cannot make %s: %w", s.DataDir, err)
 	}
+	if s.Database.URL == nil {
+		// Until this server follows the feed no secret may be rotated behind its back.
+		unlock, err := lockSecrets(ctx, s.DataDir)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
+	}
 	current, previous, warnings, err := signingSecrets(s, rand.Reader)
 	if err != nil {
 		return nil, err
@@ -216,7 +224,7 @@ func (h *house) openAuthority(ctx context.Context, current doorward.Secret, prev
 	if err != nil {
 		return fmt.Errorf("cannot read the database: %w", err)
 	}
-	keys, err := doorward.NewKeyRing(salt, current, previous...)
+	keys, err := h.keyRing(ctx, salt, current, previous)
 	if err != nil {
 		return err
 	}
@@ -233,9 +241,13 @@ func (h *house) openAuthority(ctx context.Context, current doorward.Secret, prev
 		Lockout:      doorward.LockoutPolicy{Attempts: s.LockoutAttempts, Window: s.LockoutWindow, Duration: s.LockoutDuration},
 		Passwords:    doorward.PasswordPolicy{MinLength: s.PasswordMinLength},
 		MaxStaleness: s.MaxStaleness,
+		ReloadKeys:   h.reloadKeys(salt),
 		Now:          h.now, Rand: rand.Reader, Log: h.log,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return h.keepKeyID(ctx, keys)
 }
 
 func configuredCredentials(s Settings) []doorward.ConfiguredCredential {

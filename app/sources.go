@@ -59,20 +59,28 @@ func load(src sources) *loaded {
 // loadOnly reads one setting from the same sources and leaves what is wrong with the
 // others alone.
 func loadOnly(key string, src sources) (Settings, error) {
-	l := newLoaded()
+	l, _ := loadSome(func(k string) bool { return k == key }, src)
+	return l.Settings, l.err()
+}
+
+// loadSome reads the settings for whose key takes says so, and leaves what is wrong with
+// the others alone; unknown is what the file holds that is no setting.
+func loadSome(takes func(key string) bool, src sources) (l *loaded, unknown []error) {
+	l = newLoaded()
 	rows := l.rows()
 	env := environment(src.environ)
 	file, err := openFile(src.flags, env)
 	if err != nil {
-		return Settings{}, err
+		l.problems = append(l.problems, err)
 	}
-	known, _ := file.sort(rows)
+	known, unknown := file.sort(rows)
 	for _, s := range rows {
-		if s.key == key {
+		if takes(s.key) {
 			l.resolve(s, src.flags, env, file.name, known)
 		}
 	}
-	return l.Settings, l.err()
+	l.warnings = unknownVariables(env, rows)
+	return l, unknown
 }
 
 func newLoaded() *loaded {

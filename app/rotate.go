@@ -1,0 +1,330 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"doorward"
+)
+
+type secretCmd struct {
+	Rotate secretRotateCmd `cmd:"" help:"Sign with a new secret from now on; nobody is signed out."`
+}
+
+type secretRotateCmd struct {
+	Now  bool `name:"now" help:"Refuse at once what was signed before: everybody signs in again."`
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// takes: where the secret is, whether it is given, and how long tokens live.
+func (*secretRotateCmd) takes(key string) bool {
+	switch key {
+	case "data_dir", "database", "names.secret_file", "jwt.secret", "jwt.previous_secrets",
+		"jwt.expiry", "jwt.refresh_expiry", "session.lifetime", "session.max_age":
+		return true
+	}
+	return false
+}
+
+// Run replaces the secret file's secret, with or without a running server.
+func (c *secretRotateCmd) Run(ctx context.Context, p *program, src *sources) error {
+	l, err := p.loadBeside(c, *src)
+	if err != nil {
+		return err
+	}
+	const howTo = "give the new one as jwt.secret and the old one in jwt.previous_secrets, and restart (with several nodes: first the new one in jwt.previous_secrets on every node; docs/rotation.md)"
+	switch {
+	case l.Database.URL != nil:
+		return fmt.Errorf("with PostgreSQL the secret is given by a setting, so there is no file to rotate: %s", howTo)
+	case l.JWTSecret != nil:
+		return fmt.Errorf("%s is given, so the secret file does not sign: %s", l.where("jwt.secret"), howTo)
+	}
+	kept, err := openBeside(ctx, l.Settings, time.Now)
+	if err != nil {
+		return err
+	}
+	defer kept.Close() //nolint:errcheck // what was acknowledged is durable without it
+	done, err := rotateSecret(ctx, l.Settings, kept, c.Now, p.random, time.Now())
+	if err != nil {
+		return err
+	}
+	for _, w := range done.warnings {
+		p.warn(w)
+	}
+	if c.Now && len(l.JWTPreviousSecrets) > 0 {
+		p.warn(l.where("jwt.previous_secrets") + ": what these have signed is still accepted; remove them and restart the server")
+	}
+	if c.JSON {
+		return p.printJSON(done)
+	}
+	_, err = fmt.Fprintln(p.Out, done)
+	return err
+}
+
+// rotated is what a rotation came to. It holds no secret.
+type rotated struct {
+	KeyID    string        `json:"kid"`      // signs from now on
+	Previous []acceptedKey `json:"previous"` // what these have signed is still accepted
+	warnings []string
+}
+
+type acceptedKey struct {
+	KeyID string    `json:"kid"`
+	Until time.Time `json:"until"`
+}
+
+// String says it in one line.
+func (r rotated) String() string {
+	var words []string
+	for _, p := range r.Previous {
+		words = append(words, fmt.Sprintf("what kid %s has signed is accepted until %s", p.KeyID, p.Until.Format(time.RFC3339)))
+	}
+	if words == nil {
+		words = []string{"what was signed before is refused"}
+	}
+	return fmt.Sprintf("the signing secret was rotated: kid %s signs from now on; %s", r.KeyID, strings.Join(words, "; "))
+}
+
+// rotateSecret replaces the secret in the file by a new one, lets the database know, and
+// through it the server. Of several calls at the same time each waits for the one before.
+func rotateSecret(ctx context.Context, s Settings, kept doorward.Store, atOnce bool, random io.Reader, now time.Time) (rotated, error) {
+	unlock, err := lockSecrets(ctx, s.DataDir)
+	if err != nil {
+		return rotated{}, err
+	}
+	defer unlock()
+	r, err := planRotation(ctx, s, kept, atOnce, random, now)
+	if err != nil {
+		return rotated{}, err
+	}
+	for _, step := range r.steps() {
+		// Who interrupts a command does not mean half of it.
+		if err := step(context.WithoutCancel(ctx)); err != nil {
+			return rotated{}, err
+		}
+	}
+	return r.done(), nil
+}
+
+// rotation is a change of secret that has been decided on. Nothing is written before its steps.
+type rotation struct {
+	store    doorward.Store
+	path     string      // of the secret file
+	previous string      // of the file of previous secrets
+	owner    fs.FileInfo // of the secret file, whose owner the new files get
+	atOnce   bool
+	fresh    doorward.Secret
+	keep     []doorward.SigningKey
+	warnings []string
+}
+
+func planRotation(ctx context.Context, s Settings, kept doorward.Store, atOnce bool, random io.Reader, now time.Time) (*rotation, error) {
+	r := &rotation{store: kept, path: secretPath(s), previous: previousPath(secretPath(s)), atOnce: atOnce}
+	old, err := readSecretFile(r.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no secret file %s: a server makes it when it starts without jwt.secret; name its directory with --data-dir", r.path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if r.owner, err = os.Stat(r.path); err != nil {
+		return nil, fmt.Errorf("cannot read the secret file: %w", err)
+	}
+	if r.path, err = filepath.EvalSymlinks(r.path); err != nil { // a link goes on pointing to it
+		return nil, fmt.Errorf("cannot read the secret file: %w", err)
+	}
+	earlier, err := readPrevious(r.previous)
+	if err != nil {
+		return nil, err
+	}
+	signing, err := kept.KeyID(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if signing != "" && signing != doorward.KeyID(old) && !holds(earlier, signing) {
+		said := fmt.Sprintf("the server on this database signs with another secret (kid %s) than the one in %s (kid %s)", signing, r.path, doorward.KeyID(old))
+		if !atOnce {
+			return nil, fmt.Errorf("%s: if jwt.secret is given to it, rotate that (docs/rotation.md); else restart it first", said)
+		}
+		r.warnings = append(r.warnings, said+": if jwt.secret is given to it, what that has signed is still accepted")
+	}
+	if r.fresh, err = generateSecret(random); err != nil {
+		return nil, err
+	}
+	if atOnce {
+		return r, nil
+	}
+	until, err := acceptedUntil(ctx, s, kept, now)
+	if err != nil {
+		return nil, err
+	}
+	r.keep = keepAlso(stillAccepted(renewed(earlier, signing, until), now), old, until)
+	return r, nil
+}
+
+// acceptedUntil is until when a secret must be accepted that signs for the last time now.
+// No token outlives its session, so nothing signed so far is needed past the last session's
+// end: whatever the settings were when it was made, and whatever they are for the server.
+// What it signs before it has heard of the rotation lives as long as the settings say.
+func acceptedUntil(ctx context.Context, s Settings, kept doorward.Store, now time.Time) (time.Time, error) {
+	last, err := kept.LastSessionEnd(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	const handover = time.Minute // far more than it takes a server to hear of it
+	until := now.Add(longestTokenLife(s) + handover)
+	if last.After(until) {
+		until = last
+	}
+	return until.UTC().Truncate(time.Second).Add(time.Second), nil
+}
+
+// longestTokenLife is the longest life of any token made with these settings: a cookie
+// lives as long as a person's session, an access or refresh token at most as long as its own.
+func longestTokenLife(s Settings) time.Duration {
+	machine := min(max(s.JWTExpiry, s.JWTRefreshExpiry), s.SessionMaxAge)
+	return max(s.SessionLifetime, machine)
+}
+
+// holds reports whether the secret of kid is among keys.
+func holds(keys []doorward.SigningKey, kid string) bool {
+	for _, k := range keys {
+		if doorward.KeyID(k.Secret) == kid {
+			return true
+		}
+	}
+	return false
+}
+
+// renewed is keys with that of kid accepted until a later time: where a rotation was cut
+// short before the database heard of it, a server has gone on signing with it.
+func renewed(keys []doorward.SigningKey, kid string, until time.Time) []doorward.SigningKey {
+	var all []doorward.SigningKey
+	for _, k := range keys {
+		if doorward.KeyID(k.Secret) == kid && k.Until.Before(until) {
+			k.Until = until
+		}
+		all = append(all, k)
+	}
+	return all
+}
+
+// stillAccepted is those of keys that are not past their end.
+func stillAccepted(keys []doorward.SigningKey, now time.Time) []doorward.SigningKey {
+	var all []doorward.SigningKey
+	for _, k := range keys {
+		if now.Before(k.Until) {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
+// keepAlso is keys with secret accepted until a time, once.
+func keepAlso(keys []doorward.SigningKey, secret doorward.Secret, until time.Time) []doorward.SigningKey {
+	var all []doorward.SigningKey
+	for _, k := range keys {
+		if !bytes.Equal(k.Secret, secret) {
+			all = append(all, k)
+		} else if k.Until.After(until) {
+			until = k.Until
+		}
+	}
+	return append(all, doorward.SigningKey{Secret: secret, Until: until})
+}
+
+// steps are what a rotation does, in an order in which it may be cut short after any of
+// them, and within any of them: what is left is what a server starts with, and nobody is
+// signed out who was not to be. The old secret is kept before it is replaced, and the
+// server hears of it when there is something to read.
+func (r *rotation) steps() []func(context.Context) error {
+	if r.atOnce {
+		return []func(context.Context) error{r.replace, r.forget, r.tell}
+	}
+	return []func(context.Context) error{r.keepOld, r.replace, r.tell}
+}
+
+func (r *rotation) keepOld(context.Context) error {
+	if err := writePrevious(r.previous, r.keep, r.owner); err != nil {
+		return fmt.Errorf("%w; nothing was rotated", err)
+	}
+	return nil
+}
+
+func writePrevious(path string, keys []doorward.SigningKey, owner fs.FileInfo) error {
+	b, err := formatPrevious(keys)
+	if err == nil {
+		err = replaceFile(path, b, owner)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write the file of previous secrets %s: %w", path, err)
+	}
+	return nil
+}
+
+func (r *rotation) replace(context.Context) error {
+	if err := replaceFile(r.path, r.fresh, r.owner); err != nil {
+		return fmt.Errorf("cannot replace the secret file %s: %w; nothing was rotated", r.path, err)
+	}
+	return nil
+}
+
+// forget drops all that was rotated out before.
+func (r *rotation) forget(context.Context) error {
+	err := os.Remove(r.previous)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = syncDir(filepath.Dir(r.previous))
+	}
+	if err != nil {
+		return fmt.Errorf("the secret was replaced, but the previous ones in %s cannot be removed, and what they have signed is still accepted: %w; remove that file and restart the server", r.previous, err)
+	}
+	return nil
+}
+
+func (r *rotation) tell(ctx context.Context) error {
+	kid := doorward.KeyID(r.fresh)
+	if err := r.store.SetKeyID(ctx, kid, auditByHand("secret.rotate", kid, "")); err != nil {
+		return fmt.Errorf("the secret was replaced, but a running server could not be told, and goes on with the one before: restart it (%w)", err)
+	}
+	return nil
+}
+
+func (r *rotation) done() rotated {
+	done := rotated{KeyID: doorward.KeyID(r.fresh), Previous: []acceptedKey{}, warnings: r.warnings}
+	for _, k := range r.keep {
+		done.Previous = append(done.Previous, acceptedKey{KeyID: doorward.KeyID(k.Secret), Until: k.Until})
+	}
+	return done
+}
+
+// finishRotation completes a rotation that was cut short before the database heard of it:
+// the secret of kid, with which the last server signed until it stopped, is accepted for
+// as long as if it were rotated out now. The caller holds the lock.
+func finishRotation(ctx context.Context, s Settings, kept doorward.Store, current doorward.Secret, now time.Time) (again bool, err error) {
+	kid, err := kept.KeyID(ctx)
+	if err != nil || kid == doorward.KeyID(current) {
+		return false, err
+	}
+	path := previousPath(secretPath(s))
+	previous, err := readPrevious(path)
+	if err != nil || !holds(previous, kid) {
+		return false, err
+	}
+	owner, err := os.Stat(path)
+	if err != nil {
+		return false, fmt.Errorf("cannot read the file of previous secrets: %w", err)
+	}
+	until, err := acceptedUntil(ctx, s, kept, now)
+	if err != nil {
+		return false, err
+	}
+	return true, writePrevious(path, renewed(previous, kid, until), owner)
+}
