@@ -339,7 +339,11 @@ func (c *crash) finish() {
 	}
 	slices.Sort(lines)
 	c.t.Logf("%d rounds:\n%s", c.rounds, strings.Join(lines, "\n"))
-	for _, what := range []string{"exchange", "refresh", "logout", "reuse"} {
+	must := []string{"exchange", "refresh", "logout"}
+	if c.rounds >= 20 { // in a few rounds a rare thing may not come up
+		must = append(must, "reuse")
+	}
+	for _, what := range must {
 		if _, ok := c.acked.Load(what); !ok {
 			c.t.Errorf("in no round was there an acknowledged %s: the test shows nothing", what)
 		}
