@@ -96,3 +96,6 @@ func (n Need) Admit(id Identity) error {
 	}
 	return ErrForbidden
 }
+
+// Role is the role that NeedRole was given; none for any other need.
+func (n Need) Role() Role { return n.role }

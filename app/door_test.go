@@ -74,7 +74,7 @@ func TestADoorWithoutANeedDoesNotStart(t *testing.T) {
 		{Method: "GET", Pattern: "/auth/x"},
 	} {
 		_, err := gate.New(gate.Config{
-			Authority: d.house.authority, Doors: []gate.Door{door},
+			Authority: d.house.authority, Rules: gate.Rules{Doors: []gate.Door{door}},
 			Carry: func(http.ResponseWriter, *http.Request, *gate.Pass) {},
 		})
 		if err == nil {

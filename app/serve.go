@@ -347,10 +347,13 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 		doors.Metrics, doors.MetricsPath = h.metrics.handler(), s.MetricsPath
 	}
 	g, err := gate.New(gate.Config{
-		Authority: h.authority, Doors: api.Doors(doors), Prefix: s.PathPrefix, Carry: carry,
+		Authority: h.authority, Carry: carry,
+		Rules: gate.Rules{
+			Doors: api.Doors(doors), Prefix: s.PathPrefix,
+			Disabled: s.AuthEnabled != nil && !*s.AuthEnabled,
+		},
 		CookieName: s.CookieName, PublicURL: s.PublicURL, TrustedOrigins: s.TrustedOrigins, TrustedProxies: s.TrustedProxies,
-		Disabled: s.AuthEnabled != nil && !*s.AuthEnabled,
-		Log:      h.log, Refused: h.metrics.refused,
+		Log: h.log, Refused: h.metrics.refused,
 	})
 	if err != nil {
 		return err

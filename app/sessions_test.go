@@ -296,7 +296,7 @@ func TestRF19ACredentialHasSoManySessions(t *testing.T) {
 			t.Fatal(err)
 		}
 		limited, err := gate.New(gate.Config{
-			Authority: authority, Doors: api.Doors(api.Config{Authority: authority}),
+			Authority: authority, Rules: gate.Rules{Doors: api.Doors(api.Config{Authority: authority})},
 			Carry: func(http.ResponseWriter, *http.Request, *gate.Pass) {},
 		})
 		if err != nil {

@@ -24,11 +24,19 @@ type Door struct {
 	// a cookie out, or take one away. Where a door reads for itself, one with a credential
 	// in a header is exempt: no page of another origin can send one.
 	SameOrigin bool
+	// Form says that a page of ours posts to it with a browser: where neither Origin nor
+	// Sec-Fetch-Site says what page that was, its Referer must.
+	Form bool
+	// Refused, if set, shows a refusal to people instead of JSON: it writes status and body,
+	// the headers that a refusal has are set already. For pages.
+	Refused func(w http.ResponseWriter, r *http.Request, p *Pass, status int, e *doorward.Error)
 	// MustChange lets people through who must change their password first.
 	MustChange bool
 	// Handle answers, or returns the refusal for the gate to write. It has written
 	// nothing when it returns an error.
 	Handle func(w http.ResponseWriter, r *http.Request, p *Pass) error
+
+	name string // for the log
 }
 
 // doorTable finds the door of a canonical request. It is immutable once made.
@@ -47,8 +55,10 @@ func newDoorTable(doors []Door, prefix string) (*doorTable, error) {
 		mux: http.NewServeMux(), sets: map[string]doorSet{},
 		ours: []string{prefix + "/auth/", prefix + "/api/auth/"},
 	}
+	doors = slices.Clone(doors)
 	for i := range doors {
 		d := &doors[i]
+		d.name = "door " + d.Method + " " + d.Pattern
 		name := d.Method + " " + d.Pattern
 		switch {
 		case d.Need.IsZero():
@@ -74,21 +84,32 @@ func newDoorTable(doors []Door, prefix string) (*doorTable, error) {
 	return t, nil
 }
 
+// owns reports whether a canonical path is ours to answer, if only with "not found".
+func (t *doorTable) owns(path string) bool {
+	for _, p := range t.ours {
+		if strings.HasPrefix(path, p) {
+			return true
+		}
+	}
+	return t.sets[path] != nil
+}
+
 // find returns the door of a request whose path is canonical. ours is false for the
 // service behind; with ours, either a door or the refusal (not found, or the methods that
-// are allowed) is returned.
-func (t *doorTable) find(r *http.Request, path string) (d *Door, allow string, ours bool, err error) {
-	under := false
-	for _, p := range t.ours {
-		under = under || strings.HasPrefix(path, p)
+// are allowed) is returned. A path with an encoded slash is no door of ours, whatever it
+// would be with a plain one.
+func (p *Policy) find(r *http.Request, f form) (d *Door, allow string, ours bool, err error) {
+	t, path := p.doors, f.decoded
+	if !t.owns(path) {
+		return nil, "", false, nil
+	}
+	if f.opaque != "" {
+		return nil, "", true, errPathForm
 	}
 	_, pattern := t.mux.Handler(r)
 	set, ok := t.sets[pattern]
-	switch {
-	case !ok && under:
+	if !ok {
 		return nil, "", true, doorward.NotFound("page")
-	case !ok:
-		return nil, "", false, nil
 	}
 	method := r.Method
 	if method == http.MethodHead && set[http.MethodHead] == nil {

@@ -1,9 +1,7 @@
 package gate
 
 import (
-	"context"
-	"crypto/rand"
-	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -18,17 +16,16 @@ import (
 // Config is what a Gate is made of. Authority and Carry are required.
 type Config struct {
 	Authority *doorward.Authority
-	Doors     []Door
-	Prefix    string // before /auth/ and /api/auth/; empty for none
+	Rules
 	// Carry takes an admitted request on to the service behind.
 	Carry func(w http.ResponseWriter, r *http.Request, p *Pass)
+	// SignInPage is where a browser is sent that must sign in; empty for nowhere.
+	SignInPage string
 
 	CookieName     string   // brokoli_session when empty
 	PublicURL      *url.URL // nil when not given
 	TrustedOrigins []string // scheme://host[:port]; may act on a cookie
 	TrustedProxies []netip.Prefix
-	// Disabled opens the service behind to all as anonymous; our own doors still ask.
-	Disabled bool
 
 	Log     *slog.Logger
 	Refused func(status int, message string) // told of every refusal, for the metrics
@@ -37,7 +34,8 @@ type Config struct {
 // Gate is the door. Make one with New; it is an http.Handler and safe for concurrent use.
 type Gate struct {
 	Config
-	doors      *doorTable
+	policy     *Policy
+	ids        requestIDs
 	origins    *http.CrossOriginProtection
 	secure     bool   // PublicURL says https
 	publicHost string // of PublicURL
@@ -60,11 +58,11 @@ func New(c Config) (*Gate, error) {
 	if c.Refused == nil {
 		c.Refused = func(int, string) {}
 	}
-	doors, err := newDoorTable(c.Doors, c.Prefix)
+	policy, err := NewPolicy(c.Rules)
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{Config: c, doors: doors, origins: http.NewCrossOriginProtection()}
+	g := &Gate{Config: c, policy: policy, origins: http.NewCrossOriginProtection()}
 	if c.PublicURL != nil {
 		g.secure, g.publicHost = c.PublicURL.Scheme == "https", c.PublicURL.Host
 		// Our own origin as browsers know it, whatever Host the proxy in between puts.
@@ -92,9 +90,26 @@ type Pass struct {
 	RawPath   string     // canonical, escaped: what is forwarded; empty when url.URL writes Path so by itself
 	// StripAuthorization says that the Authorization header was ours to read and must not reach the service.
 	StripAuthorization bool
+	// KeepAPIKey says that X-API-Key is none of ours, on a route that is public: it goes on.
+	KeepAPIKey bool
+	// Upstream is the index in Rules.Upstreams of the one that the request goes to; 0 without any.
+	Upstream int
+	// Shown is the credential that decided; zero when none did.
+	Shown doorward.Presented
 
+	form  form
+	door  *Door  // nil for the service behind
+	ruled ruling // what a route asks, where rule does not say it
 	rule  string // which rule decided, for the log
-	shown doorward.Source
+	idAs  [1]string
+}
+
+// decided says which rule decided, for the log and for explain.
+func (p *Pass) decided(method string) string {
+	if p.rule != "" || p.ruled.need.IsZero() {
+		return p.rule
+	}
+	return p.ruled.text(method)
 }
 
 // Proto is how the client speaks: http or https.
@@ -117,27 +132,20 @@ func (p *Pass) Caller(r *http.Request) doorward.Caller {
 	}
 }
 
-type passKey struct{}
-
-// PassOf returns what the gate found out about the request of ctx, inside Carry and its like.
-func PassOf(ctx context.Context) (*Pass, bool) {
-	p, ok := ctx.Value(passKey{}).(*Pass)
-	return p, ok
-}
-
 // ServeHTTP is the path of a request.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o := g.judgeOrigin(r)
-	p := &Pass{RequestID: newRequestID(), Client: o.client, Peer: o.peer, Forwarded: o.forwarded, Secure: o.secure, Host: o.host, Path: r.URL.Path}
-	w.Header().Set("X-Request-Id", p.RequestID)
-	p.rule = "the form of a request"
+	p := &Pass{RequestID: g.ids.next(), Client: o.client, Peer: o.peer, Forwarded: o.forwarded, Secure: o.secure, Host: o.host, Path: r.URL.Path}
+	p.idAs[0] = p.RequestID
+	w.Header()["X-Request-Id"] = p.idAs[:]
+	p.rule = ruleForm
 	r, err := g.scope(r, p)
 	if err != nil {
 		g.refuse(w, r, p, err)
 		return
 	}
 	p.rule = "our own paths"
-	d, allow, ours, err := g.doors.find(r, p.Path)
+	d, allow, ours, err := g.policy.find(r, p.form)
 	if err != nil {
 		if allow != "" {
 			w.Header().Set("Allow", allow)
@@ -153,7 +161,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = g.openService(w, r, p)
 	}
 	if err != nil {
-		if p.shown == doorward.FromCookie && doorward.IsDead(err) {
+		if p.Shown.Via == doorward.FromCookie && doorward.IsDead(err) {
 			SetCookie(w, p, g.CookieName, "", -1)
 		}
 		g.refuse(w, r, p, err)
@@ -174,28 +182,28 @@ func (g *Gate) scope(r *http.Request, p *Pass) (*http.Request, error) {
 			return r, doorward.Invalid("Cookie", "must not hold more than %d", maxCookies)
 		}
 	}
-	escaped, decoded, err := canonicalPath(r)
+	f, err := canonicalPath(r)
 	if err != nil {
 		return r, err
 	}
-	p.Path = decoded
-	if (&url.URL{Path: decoded}).EscapedPath() != escaped {
-		p.RawPath = escaped // url.URL alone would write it in another way
+	p.form, p.Path = f, f.decoded
+	if (&url.URL{Path: f.decoded}).EscapedPath() != f.escaped {
+		p.RawPath = f.escaped // url.URL alone would write it in another way
 	}
-	if r.URL.Path == decoded && r.URL.RawPath == "" && p.RawPath == "" {
+	if r.URL.Path == f.decoded && r.URL.RawPath == "" && p.RawPath == "" {
 		return r, nil
 	}
 	r2 := new(http.Request)
 	*r2 = *r
 	r2.URL = new(url.URL)
 	*r2.URL = *r.URL
-	r2.URL.Path, r2.URL.RawPath = decoded, p.RawPath
+	r2.URL.Path, r2.URL.RawPath = f.decoded, p.RawPath
 	return r2, nil
 }
 
 // openDoor judges a request to one of our own doors and lets it be answered.
 func (g *Gate) openDoor(w http.ResponseWriter, r *http.Request, p *Pass, d *Door) error {
-	p.rule = "door " + d.Method + " " + d.Pattern
+	p.rule, p.door = d.name, d
 	reads, need, sameOrigin := d.Reads, d.Need, d.SameOrigin
 	// Asked before the mode: if a first user is made in between, the mode is the newer
 	// fact, and nobody is told to set up what has just been set up.
@@ -229,6 +237,11 @@ func (g *Gate) openDoor(w http.ResponseWriter, r *http.Request, p *Pass, d *Door
 			return err
 		}
 	}
+	if d.Form {
+		if err := g.fromOurPage(r); err != nil {
+			return err
+		}
+	}
 	if mode == doorward.ModeSetup && need != doorward.NeedNothing {
 		return doorward.ErrSetupRequired
 	}
@@ -249,9 +262,15 @@ func (g *Gate) openService(w http.ResponseWriter, r *http.Request, p *Pass) erro
 	if err := g.admit(r, p); err != nil {
 		return err
 	}
-	g.Carry(w, r.WithContext(context.WithValue(r.Context(), passKey{}, p)), p)
+	var err error
+	if p.Upstream, err = g.policy.upstream(r.Method, canonicalHost(p.Host), p.form); err != nil {
+		return err
+	}
+	g.Carry(w, r, p)
 	return nil
 }
+
+const ruleForm = "the form of a request"
 
 // admit is the decision about the service behind, the same in every placement.
 func (g *Gate) admit(r *http.Request, p *Pass) error {
@@ -260,12 +279,16 @@ func (g *Gate) admit(r *http.Request, p *Pass) error {
 			p.StripAuthorization = true
 		}
 	}
+	var err error
+	p.rule = ""
+	if p.ruled, err = g.policy.judge(r.Method, canonicalHost(p.Host), p.form); err != nil {
+		p.rule = ruleForm
+		return err
+	}
 	if g.Disabled {
 		p.Identity, p.rule = doorward.Anonymous, "auth.enabled=false"
 		return nil
 	}
-	need := defaultNeed(r.Method)
-	p.rule = "default: " + r.Method + " needs " + need.String()
 	mode, err := g.Authority.Mode(r.Context())
 	switch {
 	case err != nil:
@@ -276,17 +299,60 @@ func (g *Gate) admit(r *http.Request, p *Pass) error {
 	case mode == doorward.ModeSetup:
 		p.rule = "closed until set up"
 		return doorward.ErrSetupRequired
+	case p.ruled.public():
+		return g.welcome(r, p)
+	case isPreflight(r) && g.policy.preflight(r, canonicalHost(p.Host), p.form):
+		p.Identity, p.rule, p.StripAuthorization = doorward.Anonymous, "a preflight that its route lets through", true
+		return nil
 	}
 	if err := g.identify(r, p, ReadsAll); err != nil {
 		return err
 	}
-	if err := need.Admit(p.Identity); err != nil {
+	if err := p.ruled.need.Admit(p.Identity); err != nil {
 		return err
 	}
 	if p.Identity.MustChange {
 		return doorward.ErrPasswordChangeRequired
 	}
 	return nil
+}
+
+// welcome lets a request to a public route in. A good credential of ours tells who it is
+// and stays here; whatever is none of ours goes on as it is, the caller being nobody.
+//
+// What we have signed and that is not good any more stays here too, nor does anything of
+// which it cannot be read whether it is good: a service that knows the secret would take it for good.
+func (g *Gate) welcome(r *http.Request, p *Pass) error {
+	p.Identity = doorward.Anonymous
+	p.StripAuthorization = false
+	for _, a := range r.Header["Authorization"] {
+		if token, ok := bearer(a); ok && g.ours(r, doorward.Presented{Via: doorward.FromBearer, Value: token}) {
+			p.StripAuthorization = true
+		}
+	}
+	keys := r.Header["X-Api-Key"]
+	p.KeepAPIKey = len(keys) > 0
+	for _, k := range keys {
+		if g.ours(r, doorward.Presented{Via: doorward.FromKeyHeader, Value: k}) {
+			p.KeepAPIKey = false
+		}
+	}
+	var somebody Pass
+	somebody.Host = p.Host
+	if err := g.identify(r, &somebody, ReadsAll); errors.Is(err, doorward.ErrForbidden) {
+		p.Identity, p.rule = somebody.Identity, somebody.rule // a workspace that the caller is no member of
+		return err
+	} else if err != nil || somebody.Identity.IsZero() || somebody.Identity.MustChange {
+		return nil
+	}
+	p.Identity, p.Shown = somebody.Identity, somebody.Shown
+	return nil
+}
+
+// ours reports whether what is shown is, or may be, a credential of ours.
+func (g *Gate) ours(r *http.Request, shown doorward.Presented) bool {
+	_, err := g.Authority.Authenticate(r.Context(), shown)
+	return err == nil || !errors.Is(err, doorward.ErrInvalidToken) && !errors.Is(err, doorward.ErrTokenExpired)
 }
 
 // identify finds out who the request comes from. Nobody is a zero identity and no error;
@@ -296,7 +362,7 @@ func (g *Gate) identify(r *http.Request, p *Pass, reads Reads) error {
 	if err != nil || !present {
 		return err
 	}
-	p.shown = shown.Via
+	p.Shown = shown
 	id, err := g.Authority.Authenticate(r.Context(), shown)
 	if err != nil {
 		return err
@@ -331,12 +397,4 @@ func single(r *http.Request, name string) (string, error) {
 		return "", nil
 	}
 	return values[0], nil
-}
-
-// newRequestID makes the id by which an answer and its log lines find each other. It is
-// ours alone: one that a client sends is never used, so no client can write into the log.
-func newRequestID() string {
-	var b [10]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	return hex.EncodeToString(b[:])
 }

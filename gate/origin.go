@@ -19,6 +19,22 @@ func (g *Gate) sameOrigin(r *http.Request) error {
 	return nil
 }
 
+// fromOurPage judges a form that a page of ours posts where the browser is too old to say
+// by itself where it comes from: then its Referer must. (Programs have the JSON doors.)
+func (g *Gate) fromOurPage(r *http.Request) error {
+	if len(r.Header["Sec-Fetch-Site"]) > 0 || len(r.Header["Origin"]) > 0 {
+		return nil // sameOrigin has judged it
+	}
+	u, err := url.Parse(r.Referer())
+	if err != nil || u.Host == "" {
+		return doorward.ErrCrossOrigin
+	}
+	if strings.EqualFold(u.Host, r.Host) || slices.Contains(g.TrustedOrigins, u.Scheme+"://"+u.Host) {
+		return nil
+	}
+	return doorward.ErrCrossOrigin
+}
+
 // socketOrigin judges a WebSocket that a cookie would open. A handshake is a GET, which
 // the rule for requests lets through, and no browser policy keeps other sites from
 // opening one; so it must come from a page of ours, and say so.

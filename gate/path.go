@@ -8,6 +8,15 @@ import (
 	"doorward"
 )
 
+// form is the one form of a path.
+type form struct {
+	escaped string // what is forwarded
+	decoded string // what is judged
+	// opaque is decoded with a NUL for each slash that was encoded: the path as a service
+	// reads it that takes such a slash for data. Empty when there is none.
+	opaque string
+}
+
 // canonicalPath returns the one form of a request's path: the escaped one that is
 // forwarded and the decoded one that is judged. Dot segments (also as %2e) and double
 // slashes are cleaned (RFC 3986, section 5.2.4), escapes of unreserved characters are
@@ -15,21 +24,22 @@ import (
 // that two targets which a service would take for the same are the same here, before
 // anything is decided. The canonical form of a canonical form is itself.
 //
-// What servers are known to read in different ways is refused: an encoded slash, a
-// backslash, a control character, a raw '#', and dots followed by a path parameter ("..;").
-func canonicalPath(r *http.Request) (escaped, decoded string, err error) {
+// What servers are known to read in different ways is refused: a backslash, a control
+// character, a raw '#', and dots followed by a path parameter ("..;"). An encoded slash is
+// for the routes to refuse; where one hides an empty or a dot segment it is refused here.
+func canonicalPath(r *http.Request) (form, error) {
 	if strings.IndexByte(r.RequestURI, '#') >= 0 {
-		return "", "", badPath("a fragment does not belong in a request")
+		return form{}, badPath("a fragment does not belong in a request")
 	}
 	raw := writtenPath(r.URL)
 	if raw == "" && r.URL.Host != "" {
 		raw = "/" // absolute form without a path
 	}
 	if raw == "" || raw[0] != '/' {
-		return "", "", badPath("must begin with /")
+		return form{}, badPath("must begin with /")
 	}
 	if isCanonical(raw) {
-		return raw, raw, nil
+		return form{escaped: raw, decoded: raw}, nil
 	}
 	var segments, plain []string
 	trailing := false
@@ -37,13 +47,19 @@ func canonicalPath(r *http.Request) (escaped, decoded string, err error) {
 		segment, more, found := strings.Cut(rest, "/")
 		esc, dec, ok := canonicalSegment(segment)
 		if !ok {
-			return "", "", badPath("holds an encoded slash, a backslash, a control character or a malformed escape")
+			return form{}, errPathForm
+		}
+		if strings.IndexByte(dec, '/') >= 0 {
+			if hidesDots(dec) {
+				return form{}, errPathForm
+			}
+			dec = strings.ReplaceAll(dec, "/", "\x00")
 		}
 		name, _, hasParameter := strings.Cut(dec, ";")
 		trailing = false
 		switch {
 		case hasParameter && (name == "." || name == ".."):
-			return "", "", badPath("holds a dot segment with a parameter")
+			return form{}, badPath("holds a dot segment with a parameter")
 		case dec == "..":
 			if len(segments) > 0 {
 				segments, plain = segments[:len(segments)-1], plain[:len(plain)-1]
@@ -59,11 +75,29 @@ func canonicalPath(r *http.Request) (escaped, decoded string, err error) {
 		}
 		rest = more
 	}
-	escaped, decoded = "/"+strings.Join(segments, "/"), "/"+strings.Join(plain, "/")
+	f := form{escaped: "/" + strings.Join(segments, "/"), decoded: "/" + strings.Join(plain, "/")}
 	if trailing && len(segments) > 0 {
-		escaped, decoded = escaped+"/", decoded+"/"
+		f.escaped, f.decoded = f.escaped+"/", f.decoded+"/"
 	}
-	return escaped, decoded, nil
+	if strings.IndexByte(f.decoded, 0) >= 0 {
+		f.opaque, f.decoded = f.decoded, strings.ReplaceAll(f.decoded, "\x00", "/")
+	}
+	return f, nil
+}
+
+var errPathForm = badPath("holds an encoded slash, a backslash, a control character or a malformed escape")
+
+// hidesDots reports whether a segment that holds encoded slashes would, for a service that
+// decodes them first, have empty or dot segments in it: then even a route that lets
+// encoded slashes through must not.
+func hidesDots(segment string) bool {
+	for part := range strings.SplitSeq(segment, "/") {
+		part, _, _ = strings.Cut(part, ";")
+		if part == "" || part == "." || part == ".." {
+			return true
+		}
+	}
+	return false
 }
 
 // writtenPath is the path as the client wrote it. EscapedPath alone will not do: where
@@ -78,7 +112,7 @@ func writtenPath(u *url.URL) string {
 	return u.EscapedPath()
 }
 
-func badPath(why string) error { return doorward.Invalid("path", "%s", why) }
+func badPath(why string) *doorward.Error { return doorward.Invalid("path", "%s", why) }
 
 // isCanonical is the quick way for nearly every request: nothing in it needs a second look.
 func isCanonical(p string) bool {
@@ -112,7 +146,7 @@ func canonicalSegment(s string) (escaped, decoded string, ok bool) {
 			}
 			c = byte(hi<<4 | lo)
 			i += 2
-			if c == '/' || c == '\\' || c < 0x20 || c == 0x7f {
+			if c == '\\' || c < 0x20 || c == 0x7f {
 				return "", "", false
 			}
 			dec.WriteByte(c)

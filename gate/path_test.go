@@ -102,15 +102,35 @@ func TestCanonicalPath(t *testing.T) {
 			t.Errorf("net/http refuses %q", c.target)
 			continue
 		}
-		escaped, decoded, err := canonicalPath(r)
+		f, err := canonicalPath(r)
+		escaped, decoded := f.escaped, f.decoded
 		if err != nil || escaped != c.escaped || decoded != c.decoded {
 			t.Errorf("%q: %q, %q, %v; want %q, %q", c.target, escaped, decoded, err, c.escaped, c.decoded)
 		}
 	}
 }
 
+// judgedPath is a request's path once it is known that it may go on.
+func judgedPath(doors *Policy, r *http.Request) (form, error) {
+	f, err := canonicalPath(r)
+	if err != nil {
+		return form{}, err
+	}
+	if _, _, ours, err := doors.find(r, f); ours {
+		if f.opaque != "" {
+			return form{}, err
+		}
+		return f, nil
+	}
+	if _, err := doors.judge(r.Method, "", f); err != nil {
+		return form{}, err
+	}
+	return f, nil
+}
+
 func TestCanonicalPathRefuses(t *testing.T) {
 	t.Parallel()
+	doors := doorsForPaths(t)
 	for _, target := range []string{
 		// an encoded slash, wherever else something is odd
 		"/public/..%2fadmin", "/public/..%2Fadmin", "/%2f", "/%2F/", "/a%2fb", "/%2e%2e%2fadmin",
@@ -131,7 +151,8 @@ func TestCanonicalPathRefuses(t *testing.T) {
 			t.Errorf("net/http refuses %q", target)
 			continue
 		}
-		escaped, decoded, err := canonicalPath(r)
+		f, err := judgedPath(doors, r)
+		escaped, decoded := f.escaped, f.decoded
 		var e *doorward.Error
 		if !errors.As(err, &e) || e.Code != doorward.CodeInvalid || !strings.HasPrefix(e.Message, "path: ") {
 			t.Errorf("%q: %q, %q, %v; want a refusal", target, escaped, decoded, err)
@@ -148,6 +169,7 @@ func TestCanonicalPathRefuses(t *testing.T) {
 // changed the URL: what is in Path then counts, and a RawPath that says otherwise does not.
 func TestCanonicalPathOfWhatAnotherHandlerLeft(t *testing.T) {
 	t.Parallel()
+	doors := doorsForPaths(t)
 	for _, c := range []struct {
 		url              url.URL
 		escaped, decoded string // empty for a refusal
@@ -164,7 +186,8 @@ func TestCanonicalPathOfWhatAnotherHandlerLeft(t *testing.T) {
 		{url.URL{Path: ""}, "", ""},
 		{url.URL{Path: "*"}, "", ""},
 	} {
-		escaped, decoded, err := canonicalPath(&http.Request{URL: &c.url})
+		f, err := judgedPath(doors, &http.Request{Method: http.MethodGet, URL: &c.url})
+		escaped, decoded := f.escaped, f.decoded
 		if escaped != c.escaped || decoded != c.decoded || (err != nil) != (c.escaped == "") {
 			t.Errorf("%#v: %q, %q, %v; want %q, %q", c.url, escaped, decoded, err, c.escaped, c.decoded)
 		}
@@ -172,7 +195,7 @@ func TestCanonicalPathOfWhatAnotherHandlerLeft(t *testing.T) {
 }
 
 // doorsForPaths is a table with what is ours, to see that a decision does not depend on the spelling.
-func doorsForPaths(t testing.TB) *doorTable {
+func doorsForPaths(t testing.TB) *Policy {
 	t.Helper()
 	var doors []Door
 	for _, p := range []string{"/auth/token", "/api/auth/users", "/api/auth/users/{id}", "/health", "/health/live", "/metrics"} {
@@ -181,7 +204,7 @@ func doorsForPaths(t testing.TB) *doorTable {
 			Handle: func(http.ResponseWriter, *http.Request, *Pass) error { return nil },
 		})
 	}
-	table, err := newDoorTable(doors, "")
+	table, err := NewPolicy(Rules{Doors: doors})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,13 +217,14 @@ type failer interface {
 }
 
 // holdsForPaths fails unless canonicalPath keeps its promises for target.
-func holdsForPaths(t failer, doors *doorTable, target string) {
+func holdsForPaths(t failer, doors *Policy, target string) {
 	t.Helper()
 	r, ok := request(target)
 	if !ok {
 		return // net/http has answered 400
 	}
-	escaped, decoded, err := canonicalPath(r)
+	f, err := judgedPath(doors, r)
+	escaped, decoded := f.escaped, f.decoded
 	if err != nil {
 		var e *doorward.Error
 		if !errors.As(err, &e) || e.Code != doorward.CodeInvalid || escaped != "" || decoded != "" {
@@ -249,7 +273,8 @@ func holdsForPaths(t failer, doors *doorTable, target string) {
 	if !ok {
 		t.Fatalf("%q: net/http refuses the canonical form %q", target, escaped)
 	}
-	escaped2, decoded2, err := canonicalPath(again)
+	f2, err := judgedPath(doors, again)
+	escaped2, decoded2 := f2.escaped, f2.decoded
 	if err != nil || escaped2 != escaped || decoded2 != decoded {
 		t.Fatalf("%q: %q becomes %q, %q, %v", target, escaped, escaped2, decoded2, err)
 	}
@@ -260,13 +285,16 @@ func holdsForPaths(t failer, doors *doorTable, target string) {
 
 // decision names what the door makes of a request's path, and for a path that is nobody's door
 // what goes on to the service.
-func decision(doors *doorTable, r *http.Request) string {
+func decision(doors *Policy, r *http.Request) string {
 	g, p := new(Gate), new(Pass)
 	r, err := g.scope(r, p)
 	if err != nil {
 		return "refused: " + err.Error()
 	}
-	d, _, ours, err := doors.find(r, p.Path)
+	if _, err := doors.judge(r.Method, "", p.form); err != nil {
+		return "refused: " + err.Error()
+	}
+	d, _, ours, err := doors.find(r, p.form)
 	switch {
 	case err != nil:
 		return "ours: " + err.Error()
@@ -300,7 +328,7 @@ func TestPT17PathsAreDecidedAsTheyAreSent(t *testing.T) {
 	})
 }
 
-func decisionOf(doors *doorTable, target string) string {
+func decisionOf(doors *Policy, target string) string {
 	r, ok := request(target)
 	if !ok {
 		return ""

@@ -18,8 +18,8 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 	status := statusOf(e.Code)
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	if status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", "Bearer")
+	if isPreflight(r) {
+		h.Add("Vary", "Origin") // nothing else is said of who may ask
 	}
 	if e.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10))
@@ -40,8 +40,8 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 	if !p.Identity.IsZero() {
 		attrs = append(attrs, slog.String("subject", p.Identity.Subject), slog.String("role", string(p.Identity.Role)))
 	}
-	if p.rule != "" {
-		attrs = append(attrs, slog.String("rule", p.rule))
+	if rule := p.decided(r.Method); rule != "" {
+		attrs = append(attrs, slog.String("rule", rule))
 	}
 	if e.Cause != nil {
 		attrs = append(attrs, slog.String("cause", e.Cause.Error()))
@@ -52,7 +52,18 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 	if status == http.StatusRequestEntityTooLarge {
 		h.Set("Connection", "close") // there is more of it than anybody wants to read
 	}
-	WriteJSON(w, status, errorBody{e.Message, "error"})
+	switch {
+	case p.door != nil && p.door.Refused != nil:
+		p.door.Refused(w, r, p, status, e)
+	case status != http.StatusUnauthorized:
+		WriteJSON(w, status, errorBody{e.Message, "error"})
+	case g.SignInPage != "" && navigates(r) && !showsHeader(r):
+		h.Set("Location", g.signInTarget(r, p))
+		w.WriteHeader(http.StatusSeeOther)
+	default:
+		h.Set("WWW-Authenticate", "Bearer")
+		WriteJSON(w, status, errorBody{e.Message, "error"})
+	}
 }
 
 // The server has no read time-out, since streams to the service last as long as they

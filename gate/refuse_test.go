@@ -177,8 +177,9 @@ func TestFailAnswersForTheService(t *testing.T) {
 func TestRequestIDsAreOursAndDiffer(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
+	var ids requestIDs
 	for range 1000 {
-		id := newRequestID()
+		id := ids.next()
 		if len(id) != 20 || seen[id] {
 			t.Fatalf("request id %q, seen before: %t", id, seen[id])
 		}
