@@ -61,7 +61,8 @@ type Authority struct {
 	seen    *sessionSet[passed]
 	revoked *revocationSet
 
-	keys atomic.Pointer[KeyRing]
+	keys     atomic.Pointer[KeyRing]
+	forwards forwards
 
 	following sync.Mutex                // held by who reads the feed
 	cursor    int64                     // the last change read
@@ -174,15 +175,22 @@ func (a *Authority) Mode(ctx context.Context) (Mode, error) {
 		return ModeClosed, nil
 	}
 	s, err := a.readState(ctx)
-	switch {
-	case err != nil:
+	if err != nil {
 		return 0, err
-	case s.HasUsers:
-		return ModeClosed, nil
-	case a.cfg.OpenAllowed && !s.Initialised:
-		return ModeOpen, nil
 	}
-	return ModeSetup, nil
+	return s.Mode(false, a.cfg.OpenAllowed), nil
+}
+
+// Mode says how the door stands by what is known: whether a key or API token is configured, and whether it
+// may stand open at all.
+func (s State) Mode(configured, openAllowed bool) Mode {
+	switch {
+	case configured, s.HasUsers:
+		return ModeClosed
+	case openAllowed && !s.Initialised:
+		return ModeOpen
+	}
+	return ModeSetup
 }
 
 func (a *Authority) readState(ctx context.Context) (State, error) {

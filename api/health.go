@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"doorward"
@@ -47,10 +48,8 @@ const checkTimeout = 2 * time.Second
 func (h *Health) all(w http.ResponseWriter, r *http.Request, _ *gate.Pass) error {
 	body := healthBody{Name: "doorward", Status: "ok", Version: h.Version, Components: []componentBody{}, Warnings: h.Warnings}
 	status := http.StatusOK
-	for _, c := range h.Components {
-		ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
-		err := c.Check(ctx)
-		cancel()
+	for i, err := range h.check(r.Context()) {
+		c := h.Components[i]
 		row := componentBody{Name: c.Name, Status: "ok"}
 		if err != nil {
 			row.Status, row.Error = "error", c.Message
@@ -62,6 +61,19 @@ func (h *Health) all(w http.ResponseWriter, r *http.Request, _ *gate.Pass) error
 	}
 	gate.WriteJSON(w, status, body)
 	return nil
+}
+
+// check looks at all components at once, so that several that hang take no longer than one.
+func (h *Health) check(ctx context.Context) []error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	errs := make([]error, len(h.Components))
+	var all sync.WaitGroup
+	for i, c := range h.Components {
+		all.Go(func() { errs[i] = c.Check(ctx) })
+	}
+	all.Wait()
+	return errs
 }
 
 // live says that the process answers; nothing else is asked, so that a database that is

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 
 	"doorward"
 )
@@ -14,8 +15,15 @@ import (
 func (h *house) announce(ctx context.Context, addr net.Addr, console io.Writer) {
 	s := h.settings
 	behind := "the built-in sample service (give your own with --upstream URL)"
-	if s.Upstream != nil {
-		behind = s.Upstream.String()
+	if all := s.behind(); len(all) > 0 {
+		behind = ""
+		for _, u := range all {
+			behind += ", " + u.URL.String()
+			if u.place != "" {
+				behind += " (" + u.Name + ": " + u.Host + u.Path + ")"
+			}
+		}
+		behind = strings.TrimPrefix(behind, ", ")
 	}
 	h.log.Info("listening", "addr", addr.String(), "behind", behind, "version", version())
 	own := []string{s.PathPrefix + "/auth/", s.PathPrefix + "/api/auth/"}

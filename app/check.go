@@ -100,6 +100,7 @@ func (l *loaded) checkConflicts() {
 	}
 	l.checkPaths()
 	l.checkFiles()
+	l.checkRoutes()
 }
 
 // checkFiles refuses a secret file that would be written over the database.

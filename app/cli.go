@@ -50,6 +50,7 @@ type grammar struct {
 	Serve       serveCmd       `cmd:"" help:"Guard a service: run the server."`
 	Check       checkCmd       `cmd:"" help:"Say what is wrong with the settings, without starting."`
 	Config      configCmd      `cmd:"" help:"Print the settings in effect and where each comes from."`
+	Explain     explainCmd     `cmd:"" help:"Say what the door makes of a request, and which rule decides."`
 	GenerateKey generateKeyCmd `cmd:"" help:"Print a new API key."`
 	Session     sessionCmd     `cmd:"" help:"List sessions, or end them."`
 	Secret      secretCmd      `cmd:"" help:"Replace the secret that signs tokens."`

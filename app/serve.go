@@ -17,7 +17,6 @@ import (
 	"doorward"
 	"doorward/api"
 	"doorward/gate"
-	"doorward/proxy"
 	"doorward/sample"
 	"doorward/store"
 )
@@ -196,10 +195,7 @@ func openOn(ctx context.Context, s Settings, log *slog.Logger, now func() time.T
 // serve with. The command check asks it too: it must not say ok to what serve refuses.
 func cannotServe(s Settings) []error {
 	var problems []error
-	if s.ForwardCredentials == ForwardBearer {
-		problems = append(problems, errors.New("forward_credentials: bearer is not supported by this version yet; use off or as_sent"))
-	}
-	if s.Upstream == nil {
+	if len(s.behind()) == 0 {
 		service, err := sample.New(sampleConfig(s, nil))
 		if err != nil {
 			problems = append(problems, err)
@@ -275,7 +271,7 @@ func openAllowed(s Settings) bool {
 	case OpenNever:
 		return false
 	}
-	return onLoopback(s.Listen) && s.Upstream == nil && s.PublicURL == nil && len(s.TrustedProxies) == 0
+	return onLoopback(s.Listen) && len(s.behind()) == 0 && s.PublicURL == nil && len(s.TrustedProxies) == 0
 }
 
 // onLoopback reports whether a listening address is reached from this machine alone. A
@@ -292,74 +288,48 @@ func onLoopback(listen string) bool {
 	return err == nil && a.IsLoopback()
 }
 
-// openService opens the way to what is behind the door.
-func (h *house) openService() (func(http.ResponseWriter, *http.Request, *gate.Pass), error) {
-	s := h.settings
-	names := proxy.Names{Cookies: []string{s.CookieName}}
-	forward := ""
-	if s.ForwardCredentials == ForwardAsSent {
-		forward = proxy.AsSent
-	}
-	if s.Upstream != nil {
-		p, err := proxy.New(proxy.Config{
-			Upstream: s.Upstream, Timeout: s.UpstreamTimeout, Names: names, Forward: forward, Log: h.log,
-			Fail: func(w http.ResponseWriter, _ *http.Request, status int, message string) {
-				gate.Fail(w, status, message)
-			},
-		})
-		if err != nil {
-			return nil, err
-		}
-		return func(w http.ResponseWriter, r *http.Request, pass *gate.Pass) { p.Carry(w, r, passage(pass)) }, nil
-	}
-	var err error
-	h.sample, err = sample.New(sampleConfig(s, h.log))
-	if err != nil {
-		return nil, err
-	}
-	return func(w http.ResponseWriter, r *http.Request, pass *gate.Pass) {
-		h.sample.ServeHTTP(w, proxy.Dress(r, passage(pass), names, forward))
-	}, nil
-}
-
-// passage tells the corridor what the door has decided.
-func passage(p *gate.Pass) proxy.Passage {
-	return proxy.Passage{
-		Identity: p.Identity, RequestID: p.RequestID, Client: p.Client, Forwarded: p.Forwarded,
-		Proto: p.Proto(), Host: p.Host, Path: p.Path, RawPath: p.RawPath, DropAuthorization: p.StripAuthorization,
-	}
-}
-
 func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pass)) error {
 	s := h.settings
 	h.metrics = newMetrics(h.authority)
 	health := &api.Health{
 		Version: version(),
-		Components: []api.Component{
+		Components: append([]api.Component{
 			{Name: "database", Check: h.readable, Message: "cannot be read"},
-		},
+		}, h.reachable()...),
 	}
 	if s.AuthEnabled != nil && !*s.AuthEnabled {
 		health.Warnings = append(health.Warnings, "auth.enabled=false: the service is open to all")
 	}
-	doors := api.Config{Authority: h.authority, Prefix: s.PathPrefix, CookieName: s.CookieName, Health: health, HealthPath: s.HealthPath}
-	if s.MetricsListen == "" {
-		doors.Metrics, doors.MetricsPath = h.metrics.handler(), s.MetricsPath
-	}
 	g, err := gate.New(gate.Config{
 		Authority: h.authority, Carry: carry,
 		Rules: gate.Rules{
-			Doors: api.Doors(doors), Prefix: s.PathPrefix,
+			Doors: doors(s, h.authority, health, h.metrics.handler()), Prefix: s.PathPrefix,
+			Routes: s.Routes, Upstreams: patternsOf(s.behind()),
 			Disabled: s.AuthEnabled != nil && !*s.AuthEnabled,
 		},
 		CookieName: s.CookieName, PublicURL: s.PublicURL, TrustedOrigins: s.TrustedOrigins, TrustedProxies: s.TrustedProxies,
-		Log: h.log, Refused: h.metrics.refused,
+		ForwardBearer: s.ForwardCredentials == ForwardBearer,
+		Log:           h.log, Refused: h.metrics.refused,
 	})
 	if err != nil {
 		return err
 	}
 	h.handler = h.metrics.count(g, h.log)
 	return nil
+}
+
+// doors is the table of all that is ours to answer.
+func doors(s Settings, a *doorward.Authority, health *api.Health, metrics http.Handler) []gate.Door {
+	c := api.Config{Authority: a, Prefix: s.PathPrefix, CookieName: s.CookieName, Health: health, HealthPath: s.HealthPath}
+	if s.MetricsListen == "" {
+		c.Metrics, c.MetricsPath = metrics, s.MetricsPath
+	}
+	return api.Doors(c)
+}
+
+// doorsOf is that table to look at, with nobody behind the doors.
+func doorsOf(s Settings) []gate.Door {
+	return doors(s, nil, &api.Health{}, http.NotFoundHandler())
 }
 
 // runBeside starts what runs beside the requests; the function returned stops it and waits.

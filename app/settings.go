@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"doorward"
+	"doorward/gate"
 )
 
 // Settings is everything that can be set, parsed and valid. The table below gives each
@@ -16,6 +17,8 @@ type Settings struct {
 	Listen          string   // host:port
 	Upstream        *url.URL // nil for the sample service
 	UpstreamTimeout time.Duration
+	Upstreams       []Upstream   // by host and path; the first that matches is asked
+	Routes          []gate.Route // who may what; the first that matches decides
 	DataDir         string
 	Database        Database
 
@@ -146,6 +149,9 @@ func (s *Settings) table() []group {
 			{key: "upstream_timeout", fallback: "10m", metavar: "DURATION",
 				help: "longest wait for the first byte of the service's answer",
 				set:  text(&s.UpstreamTimeout, positive)},
+			{key: "upstreams", unset: "none", metavar: "UPSTREAMS", list: true,
+				help: "services by host and path, each NAME URL [HOST]/PATH [strip=PATH]; the first that matches is asked, upstream after them",
+				set:  upstreams(&s.Upstreams), show: s.showUpstreams},
 			{key: "public_url", unset: "none", metavar: "URL",
 				help: "how browsers reach this server",
 				set:  text(&s.PublicURL, publicURL)},
@@ -181,6 +187,9 @@ func (s *Settings) table() []group {
 			{key: "open_mode", fallback: OpenAuto, metavar: "auto|always|never",
 				help: "whether the service is open to all while nobody is configured",
 				set:  text(&s.OpenMode, oneOf(OpenAuto, OpenAlways, OpenNever))},
+			{key: "routes", unset: "GET, HEAD and OPTIONS need viewer, all else editor", metavar: "ROUTES", list: true,
+				help: "who may what, each [METHODS] [HOST]/PATH ROLE (or public) [preflight] [encoded_slash]; the first that matches decides",
+				set:  routes(&s.Routes), show: s.showRoutes},
 			{key: "api_key", unset: "none", metavar: "KEY", secret: true,
 				help: "operator's key, role admin; a flag is visible to other users of the machine, a variable or file is not",
 				set:  secret(&s.APIKey, visible)},

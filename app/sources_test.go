@@ -126,7 +126,7 @@ func TestWhatTheSourcesMayNotSay(t *testing.T) {
 			[]string{`jwt.expiry (d.yaml:1): "worse" is not a duration; write one like 90s, 24h or 7d`,
 				`jwt.expiry (DOORWARD_JWT_EXPIRY): "bad" is not a duration; write one like 90s, 24h or 7d`}},
 		"everything at once": {world{map[string]string{"listen": "x"}, []string{"DOORWARD_LOG_LEVEL=x"}, "nope: 1\nrefresh: {reuse: x}\n"},
-			[]string{`unknown setting nope (d.yaml:1); the nearest known is listen`,
+			[]string{`unknown setting nope (d.yaml:1); the nearest known is routes`,
 				`listen (--listen): "x" is not HOST:PORT, such as 127.0.0.1:8080 or :8080`,
 				`refresh.reuse (d.yaml:2): "x" is not one of detect, strict`,
 				`log.level (DOORWARD_LOG_LEVEL): "x" is not one of debug, info, warn, error`}},

@@ -19,6 +19,8 @@ type Config struct {
 	Rules
 	// Carry takes an admitted request on to the service behind.
 	Carry func(w http.ResponseWriter, r *http.Request, p *Pass)
+	// ForwardBearer puts into Pass.Bearer an access token that stands for the caller.
+	ForwardBearer bool
 	// SignInPage is where a browser is sent that must sign in; empty for nowhere.
 	SignInPage string
 
@@ -94,6 +96,9 @@ type Pass struct {
 	KeepAPIKey bool
 	// Upstream is the index in Rules.Upstreams of the one that the request goes to; 0 without any.
 	Upstream int
+	// Bearer is the access token to say to the service who asks; empty for nobody, and
+	// where Config.ForwardBearer is off.
+	Bearer string
 	// Shown is the credential that decided; zero when none did.
 	Shown doorward.Presented
 
@@ -266,11 +271,23 @@ func (g *Gate) openService(w http.ResponseWriter, r *http.Request, p *Pass) erro
 	if p.Upstream, err = g.policy.upstream(r.Method, canonicalHost(p.Host), p.form); err != nil {
 		return err
 	}
+	if g.ForwardBearer && p.Shown.Via != 0 {
+		if p.Bearer, err = g.Authority.Forward(r.Context(), p.Caller(r), p.Shown); err != nil {
+			return err
+		}
+	}
 	g.Carry(w, r, p)
 	return nil
 }
 
-const ruleForm = "the form of a request"
+// The rules that are no route's, as the log and explain call them.
+const (
+	ruleForm      = "the form of a request"
+	ruleDisabled  = "auth.enabled=false"
+	ruleOpen      = "open mode"
+	ruleSetup     = "closed until set up"
+	rulePreflight = "a preflight that its route lets through"
+)
 
 // admit is the decision about the service behind, the same in every placement.
 func (g *Gate) admit(r *http.Request, p *Pass) error {
@@ -286,7 +303,7 @@ func (g *Gate) admit(r *http.Request, p *Pass) error {
 		return err
 	}
 	if g.Disabled {
-		p.Identity, p.rule = doorward.Anonymous, "auth.enabled=false"
+		p.Identity, p.rule = doorward.Anonymous, ruleDisabled
 		return nil
 	}
 	mode, err := g.Authority.Mode(r.Context())
@@ -294,15 +311,15 @@ func (g *Gate) admit(r *http.Request, p *Pass) error {
 	case err != nil:
 		return err
 	case mode == doorward.ModeOpen:
-		p.Identity, p.rule = doorward.Anonymous, "open mode"
+		p.Identity, p.rule = doorward.Anonymous, ruleOpen
 		return g.openRequest(r)
 	case mode == doorward.ModeSetup:
-		p.rule = "closed until set up"
+		p.rule = ruleSetup
 		return doorward.ErrSetupRequired
 	case p.ruled.public():
 		return g.welcome(r, p)
 	case isPreflight(r) && g.policy.preflight(r, canonicalHost(p.Host), p.form):
-		p.Identity, p.rule, p.StripAuthorization = doorward.Anonymous, "a preflight that its route lets through", true
+		p.Identity, p.rule, p.StripAuthorization = doorward.Anonymous, rulePreflight, true
 		return nil
 	}
 	if err := g.identify(r, p, ReadsAll); err != nil {
@@ -379,12 +396,7 @@ func (g *Gate) identify(r *http.Request, p *Pass, reads Reads) error {
 	if err != nil {
 		return err
 	}
-	if id.Workspace, err = id.PickWorkspace(asked); err != nil {
-		p.Identity, p.rule = id, "X-Workspace-ID needs membership" // for the log
-		return err
-	}
-	p.Identity = id
-	return nil
+	return p.enter(id, asked)
 }
 
 // single reads a header that a client chooses with and that must not be given twice.

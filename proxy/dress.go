@@ -30,8 +30,9 @@ type Passage struct {
 	// alone is forwarded, never the one that the client wrote. Empty is "/".
 	Path, RawPath string
 
-	DropAuthorization bool // the Authorization header decided, or must not be seen: it stays here
-	KeepAPIKey        bool // X-API-Key is none of ours, on a route that is public: it goes on
+	DropAuthorization bool   // the Authorization header decided, or must not be seen: it stays here
+	Bearer            string // an access token to send in Authorization, whatever was there; empty for none
+	KeepAPIKey        bool   // X-API-Key is none of ours, on a route that is public: it goes on
 }
 
 // Names are the names of what is ours among what clients send.
@@ -77,6 +78,9 @@ func dress(h http.Header, r *http.Request, pass *Passage, names Names, forward s
 		if pass.DropAuthorization {
 			delete(h, "Authorization")
 		}
+	}
+	if pass.Bearer != "" {
+		h["Authorization"] = []string{"Bearer " + pass.Bearer}
 	}
 	pass.wear(h, r.RemoteAddr, values)
 }
