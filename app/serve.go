@@ -20,6 +20,7 @@ import (
 	"doorward/proxy"
 	"doorward/sample"
 	"doorward/store"
+	"doorward/web"
 )
 
 // What a connection may take of our time, and of our memory before it is judged.
@@ -346,10 +347,11 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 	if s.MetricsListen == "" {
 		doors.Metrics, doors.MetricsPath = h.metrics.handler(), s.MetricsPath
 	}
+	pages := web.Config{Authority: h.authority, Prefix: s.PathPrefix, CookieName: s.CookieName, MinPassword: s.PasswordMinLength}
 	g, err := gate.New(gate.Config{
-		Authority: h.authority, Carry: carry,
+		Authority: h.authority, Carry: carry, SignInPage: web.SignInPage(s.PathPrefix),
 		Rules: gate.Rules{
-			Doors: api.Doors(doors), Prefix: s.PathPrefix,
+			Doors: append(api.Doors(doors), web.Doors(pages)...), Prefix: s.PathPrefix,
 			Disabled: s.AuthEnabled != nil && !*s.AuthEnabled,
 		},
 		CookieName: s.CookieName, PublicURL: s.PublicURL, TrustedOrigins: s.TrustedOrigins, TrustedProxies: s.TrustedProxies,
