@@ -32,14 +32,12 @@ func inWords(e *doorward.Error) problem {
 		return problem{text: "That cannot be done at the moment. Try again in a few seconds."}
 	case errors.Is(e, doorward.ErrForbidden):
 		return problem{text: "You may not do that."}
-	case e.Code == doorward.CodeInvalid:
-		if field, why, ok := strings.Cut(e.Message, ": "); ok && label(field) != "" {
-			p := problem{text: label(field) + " " + why + ".", field: field}
-			if field == "body" {
-				p.field = ""
-			}
-			return p
-		}
+	}
+	switch field, why, _ := strings.Cut(e.Message, ": "); {
+	case field == "body":
+		return problem{text: "The form " + why + "."}
+	case label(field) != "":
+		return problem{text: label(field) + " " + why + ".", field: field}
 	}
 	return problem{text: sentence(e.Message)}
 }
@@ -57,8 +55,6 @@ func label(field string) string {
 		return "The new password"
 	case "new_password_again":
 		return "The repeated password"
-	case "body":
-		return "The form"
 	}
 	return ""
 }
