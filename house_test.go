@@ -22,7 +22,8 @@ var allowed = map[string][]string{
 	"doorward/pgtest":       {}, // throwaway PostgreSQL servers, for the tests of store and app; it knows nothing of us
 	"doorward/sample":       {},
 	"doorward/api":          {"doorward", "doorward/gate"},
-	"doorward/app":          {"doorward", "doorward/gate", "doorward/proxy", "doorward/store", "doorward/sample", "doorward/api"},
+	"doorward/web":          {"doorward", "doorward/gate"},
+	"doorward/app":          {"doorward", "doorward/gate", "doorward/proxy", "doorward/store", "doorward/sample", "doorward/api", "doorward/web"},
 	"doorward/cmd/doorward": {"doorward/app"},
 	"doorward/cmd/broked":   {"doorward/app"},
 }
@@ -33,6 +34,7 @@ var forbidden = map[string][]string{
 	"doorward/gate":   {"database/sql"},
 	"doorward/proxy":  {"database/sql"},
 	"doorward/api":    {"database/sql"},
+	"doorward/web":    {"database/sql"},
 	"doorward/sample": {"database/sql"},
 	"doorward/store":  {"net/http"},
 }

@@ -7,15 +7,11 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"os"
-	"strings"
 	"unicode/utf8"
 
 	"doorward"
+	"doorward/gate"
 )
-
-// maxBody is the most that a body may hold, in bytes.
-const maxBody = 64 << 10
 
 // object is a JSON object as it was sent: names match exactly (RFC 8259 knows no other
 // way, encoding/json does), no name stands twice.
@@ -33,19 +29,9 @@ func readJSON(w http.ResponseWriter, r *http.Request) (object, error) {
 
 // readAny reads a body as JSON whatever its type says, for doors that act on no cookie.
 func readAny(w http.ResponseWriter, r *http.Request) (object, error) {
-	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return nil, &doorward.Error{Code: doorward.CodeUnsupported, Message: "Content-Encoding: must be absent"}
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := gate.ReadBody(w, r)
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		switch {
-		case errors.As(err, &tooLarge):
-			return nil, &doorward.Error{Code: doorward.CodeTooLarge, Message: "body: must not exceed 64 KiB"}
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return nil, &doorward.Error{Code: doorward.CodeTimeout, Message: "body: did not arrive in time"}
-		}
-		return nil, doorward.Invalid("body", "could not be read to its end")
+		return nil, err
 	}
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil, doorward.Invalid("body", "must be a JSON object")

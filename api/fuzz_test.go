@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"doorward"
+	"doorward/gate"
 )
 
 // The seeds are run as ordinary tests; go test -fuzz FuzzBody ./api goes on from them.
@@ -125,17 +126,17 @@ func FuzzBodyOfARequest(f *testing.F) {
 	for _, kind := range []string{"application/json", "application/json; charset=utf-8", "text/plain", "", "application/x-www-form-urlencoded", "application/json;", "application/jsonx", "Application/JSON"} {
 		f.Add([]byte(`{"username":"a"}`), kind, "", 0)
 		f.Add([]byte(`{"username":"a"}`), kind, "gzip", 0)
-		f.Add([]byte(`{"username":"a"`), kind, "identity", maxBody)
+		f.Add([]byte(`{"username":"a"`), kind, "identity", gate.MaxBody)
 	}
 	f.Add([]byte(`{"username":"the-secret-in-it"`), "application/json", "", 1)
 	f.Fuzz(func(t *testing.T, body []byte, kind, encoding string, padding int) {
-		body = append(body, bytes.Repeat([]byte(" "), max(0, min(padding, 2*maxBody)))...)
+		body = append(body, bytes.Repeat([]byte(" "), max(0, min(padding, 2*gate.MaxBody)))...)
 		r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
 		r.Header["Content-Type"], r.Header["Content-Encoding"] = []string{kind}, []string{encoding}
 		loose, err := readAny(httptest.NewRecorder(), r)
 		var e *doorward.Error
 		switch {
-		case err == nil && (len(body) > maxBody || loose == nil):
+		case err == nil && (len(body) > gate.MaxBody || loose == nil):
 			t.Errorf("%d bytes are taken as %v", len(body), loose)
 		case err != nil && (!errors.As(err, &e) || loose != nil):
 			t.Errorf("%v, %v", loose, err)
@@ -145,7 +146,7 @@ func FuzzBodyOfARequest(f *testing.F) {
 			if e == nil || e.Code != doorward.CodeUnsupported {
 				t.Errorf("encoded as %q: %v", encoding, err)
 			}
-		case len(body) > maxBody:
+		case len(body) > gate.MaxBody:
 			if e == nil || e.Code != doorward.CodeTooLarge {
 				t.Errorf("%d bytes: %v", len(body), err)
 			}

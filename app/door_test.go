@@ -10,6 +10,7 @@ import (
 
 	"doorward/api"
 	"doorward/gate"
+	"doorward/web"
 )
 
 // TestDoorsAreDocumented compares docs/doors.md with the table of doors: a difference is
@@ -18,16 +19,24 @@ func TestDoorsAreDocumented(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
 	b.WriteString(doorsIntro)
-	for _, d := range api.Doors(api.Config{
+	doors := api.Doors(api.Config{
 		CookieName: "brokoli_session", Health: &api.Health{}, HealthPath: "/health",
 		Metrics: http.NotFoundHandler(), MetricsPath: "/metrics",
-	}) {
+	})
+	doors = append(doors, web.Doors(web.Config{CookieName: "brokoli_session"})...)
+	for _, d := range doors {
 		notes := []string{}
 		if d.NoCredential != nil {
 			notes = append(notes, "while no user exists: `X-Setup-Code` or the operator's key")
 		}
 		if d.SameOrigin {
 			notes = append(notes, "same origin")
+		}
+		if d.Form {
+			notes = append(notes, "a form: a browser too old to say its origin must send a `Referer` of ours")
+		}
+		if d.Refused != nil {
+			notes = append(notes, "a page, its refusals too")
 		}
 		if d.MustChange {
 			notes = append(notes, "open to who must change the password first")

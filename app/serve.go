@@ -19,6 +19,7 @@ import (
 	"doorward/gate"
 	"doorward/sample"
 	"doorward/store"
+	"doorward/web"
 )
 
 // What a connection may take of our time, and of our memory before it is judged.
@@ -301,7 +302,7 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 		health.Warnings = append(health.Warnings, "auth.enabled=false: the service is open to all")
 	}
 	g, err := gate.New(gate.Config{
-		Authority: h.authority, Carry: carry,
+		Authority: h.authority, Carry: carry, SignInPage: web.SignInPage(s.PathPrefix),
 		Rules: gate.Rules{
 			Doors: doors(s, h.authority, health, h.metrics.handler()), Prefix: s.PathPrefix,
 			Routes: s.Routes, Upstreams: patternsOf(s.behind()),
@@ -324,7 +325,9 @@ func doors(s Settings, a *doorward.Authority, health *api.Health, metrics http.H
 	if s.MetricsListen == "" {
 		c.Metrics, c.MetricsPath = metrics, s.MetricsPath
 	}
-	return api.Doors(c)
+	return append(api.Doors(c), web.Doors(web.Config{
+		Authority: a, Prefix: s.PathPrefix, CookieName: s.CookieName, MinPassword: s.PasswordMinLength,
+	})...)
 }
 
 // doorsOf is that table to look at, with nobody behind the doors.

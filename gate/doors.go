@@ -28,7 +28,8 @@ type Door struct {
 	// Sec-Fetch-Site says what page that was, its Referer must.
 	Form bool
 	// Refused, if set, shows a refusal to people instead of JSON: it writes status and body,
-	// the headers that a refusal has are set already. For pages.
+	// the headers that a refusal has are set already. For pages. It is not asked about who
+	// must sign in first, nor of programs, who show a credential in a header.
 	Refused func(w http.ResponseWriter, r *http.Request, p *Pass, status int, e *doorward.Error)
 	// MustChange lets people through who must change their password first.
 	MustChange bool

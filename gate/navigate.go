@@ -115,5 +115,8 @@ func SameSite(next string) string {
 		return "/"
 	}
 	u = &url.URL{Path: f.decoded, RawPath: f.escaped, RawQuery: u.RawQuery, ForceQuery: u.ForceQuery}
-	return u.String()
+	if next = u.String(); len(next) > maxNext { // escapes are longer than what they stand for
+		return "/"
+	}
+	return next
 }

@@ -52,18 +52,22 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 	if status == http.StatusRequestEntityTooLarge {
 		h.Set("Connection", "close") // there is more of it than anybody wants to read
 	}
-	switch {
-	case p.door != nil && p.door.Refused != nil:
-		p.door.Refused(w, r, p, status, e)
-	case status != http.StatusUnauthorized:
-		WriteJSON(w, status, errorBody{e.Message, "error"})
-	case g.SignInPage != "" && navigates(r) && !showsHeader(r):
-		h.Set("Location", g.signInTarget(r, p))
-		w.WriteHeader(http.StatusSeeOther)
-	default:
+	// At a door that reads no credential a 401 is about what a form says, and stays there.
+	reads := p.door == nil || p.door.Reads != ReadsNothing
+	program := reads && showsHeader(r) // who shows a credential in a header gets JSON
+	if status == http.StatusUnauthorized {
+		if g.SignInPage != "" && reads && !program && navigates(r) {
+			h.Set("Location", g.signInTarget(r, p))
+			w.WriteHeader(http.StatusSeeOther)
+			return
+		}
 		h.Set("WWW-Authenticate", "Bearer")
-		WriteJSON(w, status, errorBody{e.Message, "error"})
 	}
+	if p.door != nil && p.door.Refused != nil && !program && !(reads && status == http.StatusUnauthorized) {
+		p.door.Refused(w, r, p, status, e)
+		return
+	}
+	WriteJSON(w, status, errorBody{e.Message, "error"})
 }
 
 // The server has no read time-out, since streams to the service last as long as they

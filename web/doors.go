@@ -1,0 +1,46 @@
+package web
+
+import (
+	"net/http"
+
+	"doorward"
+	"doorward/gate"
+)
+
+// Config is what the pages need. Authority is required.
+type Config struct {
+	Authority   *doorward.Authority
+	Prefix      string // before /auth/
+	CookieName  string
+	MinPassword int // characters, for the hint beside a new password; zero means doorward.DefaultMinPassword
+}
+
+// web is the room. It is immutable once made.
+type web struct {
+	Config
+	pages pages
+	style style
+}
+
+// SignInPage is where the sign-in page stands, for gate.Config.SignInPage.
+func SignInPage(prefix string) string { return prefix + "/auth/login" }
+
+// Doors is the table of pages, to stand beside that of api.
+func Doors(c Config) []gate.Door {
+	if c.MinPassword <= 0 {
+		c.MinPassword = doorward.DefaultMinPassword
+	}
+	h := &web{Config: c, pages: readPages(), style: readStyle()}
+	login, password := SignInPage(c.Prefix), c.Prefix+"/auth/password"
+	const get, post = http.MethodGet, http.MethodPost
+	return []gate.Door{
+		{Method: get, Pattern: login, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showLogin, Refused: h.loginRefused},
+		{Method: post, Pattern: login, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, SameOrigin: true, Form: true,
+			Handle: h.login, Refused: h.loginRefused},
+		{Method: get, Pattern: password, Reads: gate.ReadsAll, Need: doorward.NeedPerson, MustChange: true,
+			Handle: h.showPassword, Refused: h.passwordRefused},
+		{Method: post, Pattern: password, Reads: gate.ReadsAll, Need: doorward.NeedPerson, MustChange: true, SameOrigin: true, Form: true,
+			Handle: h.password, Refused: h.passwordRefused},
+		{Method: get, Pattern: c.Prefix + stylePath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showStyle},
+	}
+}

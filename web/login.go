@@ -1,0 +1,64 @@
+package web
+
+import (
+	"net/http"
+	"time"
+
+	"doorward"
+	"doorward/gate"
+)
+
+// loginForm is what the sign-in page shows. It never holds a password.
+type loginForm struct {
+	Action   string
+	Username string
+	Next     string
+}
+
+// showLogin shows the form. It reads no credential: whoever has a stale one gets in again.
+func (h *web) showLogin(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
+	return h.loginPage(w, r, p, http.StatusOK, problem{})
+}
+
+// login compares a password and gives the browser its session, as the JSON door does.
+func (h *web) login(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
+	if err := readForm(w, r); err != nil {
+		return err
+	}
+	username, err := given(r, "username")
+	if err != nil {
+		return err
+	}
+	password, err := given(r, "password")
+	if err != nil {
+		return err
+	}
+	in, err := h.Authority.SignIn(r.Context(), p.Caller(r), username, password)
+	if err != nil {
+		return err
+	}
+	gate.SetCookie(w, p, h.CookieName, in.Cookie, int(in.Lifetime/time.Second))
+	target := next(r)
+	if in.User.MustChange {
+		target = withNext(h.passwordPath(), target)
+	}
+	sendOn(w, p, target)
+	return nil
+}
+
+// loginRefused shows the form again, with what was wrong.
+func (h *web) loginRefused(w http.ResponseWriter, r *http.Request, p *gate.Pass, status int, e *doorward.Error) {
+	must(h.loginPage(w, r, p, status, inWords(e)))
+}
+
+func (h *web) loginPage(w http.ResponseWriter, r *http.Request, p *gate.Pass, status int, wrong problem) error {
+	form := loginForm{Action: SignInPage(h.Prefix), Username: r.PostForm.Get("username"), Next: next(r)}
+	if len(form.Username) > maxUsername {
+		form.Username = ""
+	}
+	return h.show(w, p, status, h.pages.login, view{Title: "Sign in", Problem: wrong.text, Field: wrong.field, Content: form})
+}
+
+// maxUsername is the longest, in bytes, that the form is filled in with again; a real one
+// has at most 64 characters.
+const maxUsername = 256

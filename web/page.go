@@ -1,0 +1,90 @@
+package web
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"doorward/gate"
+)
+
+//go:embed pages/*.html
+var sources embed.FS
+
+// pages are the templates, each inside the one layout.
+type pages struct {
+	login, password, notice *template.Template
+}
+
+func readPages() pages {
+	page := func(name string) *template.Template {
+		return template.Must(template.ParseFS(sources, "pages/layout.html", "pages/"+name+".html"))
+	}
+	return pages{login: page("login"), password: page("password"), notice: page("notice")}
+}
+
+// view is what the layout shows; Content is the page's own.
+type view struct {
+	Title   string
+	Problem string // what was refused, in words
+	Field   string // which field it is about; empty for none, or all
+	Style   string // where the stylesheet is
+	Content any
+}
+
+// contentPolicy lets a page load our stylesheet and post to us, and nothing else: no
+// script, no frame around it, no other site.
+const contentPolicy = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// guard sets what every answer of ours to a browser carries.
+func guard(h http.Header, p *gate.Pass) {
+	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	// Our own forms must say where they come from, where the browser says it in no other way.
+	h.Set("Referrer-Policy", "same-origin")
+	if p.Secure {
+		h.Set("Strict-Transport-Security", "max-age=31536000") // a year; ignored where it did not come over HTTPS (RFC 6797, section 8.1)
+	}
+}
+
+// show answers with a page.
+func (h *web) show(w http.ResponseWriter, p *gate.Pass, status int, t *template.Template, v view) error {
+	v.Style = h.Prefix + stylePath + "?v=" + h.style.version
+	var body bytes.Buffer
+	if err := t.ExecuteTemplate(&body, "layout.html", v); err != nil {
+		return err
+	}
+	header := w.Header()
+	guard(header, p)
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Content-Length", strconv.Itoa(body.Len()))
+	w.WriteHeader(status)
+	_, _ = w.Write(body.Bytes())
+	return nil
+}
+
+// sendOn sends the browser to another page with a GET (RFC 9110, section 15.4.4). target is
+// one of ours or has been through gate.SameSite.
+func sendOn(w http.ResponseWriter, p *gate.Pass, target string) {
+	guard(w.Header(), p)
+	w.Header().Set("Location", target)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// withNext is a page of ours, told where to go on to afterwards. That is not the page
+// itself: what is done there would be asked for again.
+func withNext(page, next string) string {
+	if next == "/" || next == page {
+		return page
+	}
+	if strings.HasPrefix(next, page+"?") {
+		return next
+	}
+	return page + "?next=" + url.QueryEscape(next)
+}
