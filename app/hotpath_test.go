@@ -3,9 +3,12 @@ package app
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
@@ -18,6 +21,8 @@ import (
 	"time"
 
 	"doorward"
+	"doorward/api"
+	"doorward/gate"
 )
 
 // hotPathVariable tells a copy of this test program that it has the process to itself.
@@ -58,7 +63,7 @@ func hotPath(t *testing.T) {
 		a := d.refresh(refresh).want(http.StatusOK)
 		rotated, refresh = a.str("access_token"), a.str("refresh_token")
 	}
-	plain := newHotServer(t, minimalProxy(service))
+	plain := serveHot(t, &http.Server{Handler: minimalProxy(service)})
 	for _, c := range []struct{ name, credential string }{
 		{"a person's access token", "Authorization: Bearer " + person},
 		{"a machine's access token", "Authorization: Bearer " + machine},
@@ -74,7 +79,7 @@ func hotPath(t *testing.T) {
 				ways := [2]*hotWay{newHotWay(t, plain, request), newHotWay(t, strings.TrimPrefix(d.URL, "http://"), request)}
 				for _, w := range ways {
 					w.run(t, 50) // the first use of the credential, connections, pools
-					w.mallocs, w.n = 0, 0
+					w.forget()
 				}
 				before := store.count()
 				for range 4 {
@@ -109,19 +114,32 @@ var hotRequests = map[string]string{
 		"Content-Type: application/json\r\nContent-Length: 5\r\nCREDENTIAL\r\n\r\n[1,2]",
 }
 
-// hotDoor is a whole server whose store counts what it is asked. Nothing runs beside the
-// requests, and the log is at the level that people run it at.
+// hotDoor is a whole server whose store counts what it is asked.
 func hotDoor(t *testing.T, settings ...string) (*door, *faultyStore) {
 	t.Helper()
-	d := &door{t: t, dir: t.TempDir(), clock: &clock{}, log: &logBuffer{}, flags: map[string]string{}, still: func() {}}
-	d.set("data_dir="+d.dir, "max_staleness=1h", "api_tokens="+machineToken, "api_key="+machineKey, "jwt.secret="+machineSecret)
-	d.set(settings...)
-	l := load(sources{flags: d.flags})
+	h, log, store := hotHouse(t, settings...)
+	d := &door{t: t, house: h, clock: &clock{}, log: log}
+	d.URL = "http://" + serveHot(t, newServer(h.handler, h.log))
+	return d, store
+}
+
+// hotHouse is a server before it listens, with a store that counts what it is asked.
+// Nothing runs beside the requests, and the log is at the level that people run it at.
+func hotHouse(t testing.TB, settings ...string) (*house, *logBuffer, *faultyStore) {
+	t.Helper()
+	flags := map[string]string{
+		"data_dir": t.TempDir(), "max_staleness": "1h", "api_tokens": machineToken, "api_key": machineKey, "jwt.secret": machineSecret,
+	}
+	for _, s := range settings {
+		key, value, _ := strings.Cut(s, "=")
+		flags[key] = value
+	}
+	l := load(sources{flags: flags})
 	if err := l.err(); err != nil {
 		t.Fatal(err)
 	}
-	counted := new(faultyStore) // without a fault
-	h, err := openOn(t.Context(), l.Settings, newLog(l.Settings, d.log), time.Now,
+	log, counted := new(logBuffer), new(faultyStore) // without a fault
+	h, err := openOn(t.Context(), l.Settings, newLog(l.Settings, log), time.Now,
 		func(ctx context.Context, s Settings, now func() time.Time) (doorward.Store, func() error, error) {
 			below, unlock, err := openStore(ctx, s, now)
 			counted.Store = below
@@ -130,10 +148,12 @@ func hotDoor(t *testing.T, settings ...string) (*door, *faultyStore) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.house, d.http = h, newServer(h.handler, h.log)
-	d.URL = "http://" + serveHot(t, d.http)
-	t.Cleanup(d.stop)
-	return d, counted
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h, log, counted
 }
 
 // count returns the calls until now.
@@ -167,12 +187,7 @@ func (p *hotBuffers) Get() []byte {
 
 func (p *hotBuffers) Put(b []byte) { p.Pool.Put((*[32 << 10]byte)(b)) }
 
-func newHotServer(t *testing.T, h http.Handler) (addr string) {
-	t.Helper()
-	return serveHot(t, &http.Server{Handler: h})
-}
-
-func serveHot(t *testing.T, s *http.Server) (addr string) {
+func serveHot(t testing.TB, s *http.Server) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -189,11 +204,12 @@ type hotWay struct {
 	conn    net.Conn
 	request []byte
 	answer  [4096]byte
+	spent   time.Duration
 	mallocs uint64
 	n       int
 }
 
-func newHotWay(t *testing.T, addr, request string) *hotWay {
+func newHotWay(t testing.TB, addr, request string) *hotWay {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -208,11 +224,12 @@ func newHotWay(t *testing.T, addr, request string) *hotWay {
 
 // run sends the request n times, one after the other, while no garbage is collected: that
 // would empty the pools.
-func (w *hotWay) run(t *testing.T, n int) {
+func (w *hotWay) run(t testing.TB, n int) {
 	t.Helper()
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
+	start := time.Now()
 	for range n {
 		if _, err := w.conn.Write(w.request); err != nil {
 			t.Fatal(err)
@@ -228,10 +245,13 @@ func (w *hotWay) run(t *testing.T, n int) {
 			t.Fatalf("the answer is %.300q", w.answer[:])
 		}
 	}
+	w.spent += time.Since(start)
 	runtime.ReadMemStats(&after)
 	w.mallocs += after.Mallocs - before.Mallocs
 	w.n += n
 }
+
+func (w *hotWay) forget() { w.spent, w.mallocs, w.n = 0, 0, 0 }
 
 func (w *hotWay) each() float64 { return float64(w.mallocs) / float64(w.n) }
 
@@ -288,3 +308,85 @@ func quietService(t *testing.T) *url.URL {
 	}
 	return u
 }
+
+// BenchmarkDoor is what admission costs by itself: the gate with its whole table of doors,
+// before a handler that says ok. "call" calls it. "connection" sends requests by turns to
+// the handler behind the door and to the handler alone, and reports how they compare.
+func BenchmarkDoor(b *testing.B) {
+	h, _, _ := hotHouse(b, "upstream=http://localhost:1")
+	ok := func(w http.ResponseWriter) { _, _ = io.WriteString(w, "ok") }
+	g, err := gate.New(gate.Config{
+		Authority: h.authority, Log: h.log,
+		Doors: api.Doors(api.Config{Authority: h.authority, CookieName: h.settings.CookieName, Health: &api.Health{}, HealthPath: "/health", Metrics: http.NotFoundHandler(), MetricsPath: "/metrics"}),
+		Carry: func(w http.ResponseWriter, _ *http.Request, _ *gate.Pass) { ok(w) },
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	asked := func(method, path, body string, want int) *http.Response {
+		w, r := httptest.NewRecorder(), httptest.NewRequest(method, path, strings.NewReader(body))
+		r.Header = http.Header{"Content-Type": {"application/json"}, "X-Api-Key": {machineKey}}
+		if g.ServeHTTP(w, r); w.Code != want {
+			b.Fatalf("%s: %d %s", path, w.Code, w.Body)
+		}
+		return w.Result()
+	}
+	const who = `{"username":"root","password":"` + rootPassword + `"}`
+	asked("POST", "/api/auth/users", who, http.StatusCreated)
+	signedIn := asked("POST", "/api/auth/login", who, http.StatusOK)
+	var answer struct{ Token string }
+	if err := json.NewDecoder(signedIn.Body).Decode(&answer); err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range []struct{ name, field, value string }{
+		{"access token", "Authorization", "Bearer " + answer.Token},
+		{"session cookie", "Cookie", "theme=dark; brokoli_session=" + signedIn.Cookies()[0].Value},
+		{"API token", "Authorization", "Bearer " + machineToken},
+		{"API key", "X-Api-Key", machineKey},
+	} {
+		b.Run("call/"+c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			r := httptest.NewRequest("GET", "/a/b?c=d", nil)
+			r.Header = http.Header{"User-Agent": {"curl/8.5.0"}, "Accept": {"*/*"}, c.field: {c.value}}
+			w := &discarded{header: http.Header{}}
+			for b.Loop() {
+				clear(w.header)
+				if g.ServeHTTP(w, r); w.status != 0 {
+					b.Fatal(w.status)
+				}
+			}
+		})
+		b.Run("connection/"+c.name, func(b *testing.B) {
+			request := strings.Replace(hotRequests["program"], "CREDENTIAL", c.field+": "+c.value, 1)
+			alone := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { ok(w) })
+			ways := [2]*hotWay{
+				newHotWay(b, serveHot(b, &http.Server{Handler: alone}), request),
+				newHotWay(b, serveHot(b, &http.Server{Handler: g}), request),
+			}
+			for _, w := range ways {
+				w.run(b, 100)
+				w.forget()
+			}
+			for b.Loop() {
+				for _, w := range ways {
+					w.run(b, 50)
+				}
+			}
+			b.ReportMetric(0, "ns/op") // of both: means nothing
+			b.ReportMetric(float64(ways[1].spent)/float64(ways[0].spent), "ratio")
+			b.ReportMetric(ways[1].each()-ways[0].each(), "extra-allocs/req")
+			b.ReportMetric(float64(ways[0].spent.Nanoseconds())/float64(ways[0].n), "alone-ns/req")
+			b.ReportMetric(float64(ways[1].spent.Nanoseconds())/float64(ways[1].n), "door-ns/req")
+		})
+	}
+}
+
+// discarded is an answer that nobody reads; status is 0 for the 200 that goes without saying.
+type discarded struct {
+	header http.Header
+	status int
+}
+
+func (d *discarded) Header() http.Header         { return d.header }
+func (d *discarded) Write(b []byte) (int, error) { return len(b), nil }
+func (d *discarded) WriteHeader(status int)      { d.status = status }

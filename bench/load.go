@@ -105,6 +105,9 @@ type caller struct {
 
 func (c *caller) run(until time.Time) {
 	c.latencies = c.latencies[:0]
+	if c.err = c.conn.SetDeadline(until.Add(maxWait)); c.err != nil {
+		return
+	}
 	for now := time.Now(); now.Before(until); {
 		if c.err = c.ask(); c.err != nil {
 			return
