@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,7 +18,7 @@ import (
 // chooses, so their number is bounded.
 type metrics struct {
 	registry *prometheus.Registry
-	requests *prometheus.CounterVec
+	requests requestCounters
 	duration prometheus.Histogram
 	refusals *prometheus.CounterVec
 	inFlight prometheus.Gauge
@@ -26,9 +27,9 @@ type metrics struct {
 func newMetrics(a *doorward.Authority) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+		requests: requestCounters{vec: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "doorward_http_requests_total", Help: "Requests answered, by status code; 0 where the connection was cut before any.",
-		}, []string{"code"}),
+		}, []string{"code"})},
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "doorward_http_request_duration_seconds", Help: "Time from a request's head to the end of its answer.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60, 600},
@@ -40,7 +41,7 @@ func newMetrics(a *doorward.Authority) *metrics {
 			Name: "doorward_http_requests_in_flight", Help: "Requests being answered now, streams included.",
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, m.refusals, m.inFlight,
+	m.registry.MustRegister(m.requests.vec, m.duration, m.refusals, m.inFlight,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "doorward_revoked_sessions", Help: "Ended sessions remembered until their last access token has expired.",
 		}, func() float64 { return float64(a.Revoked()) }),
@@ -71,19 +72,41 @@ func (m *metrics) page(path string) http.Handler {
 	return mux
 }
 
+// requestCounters are the counters of requests by status code, each found by its number:
+// to find one by its label costs two allocations and a lock for every request.
+type requestCounters struct {
+	vec    *prometheus.CounterVec
+	byCode [1000]atomic.Pointer[prometheus.Counter] // nil until the code has been given
+}
+
+func (r *requestCounters) of(status int) prometheus.Counter {
+	if status < 0 || status >= len(r.byCode) {
+		return r.vec.WithLabelValues(strconv.Itoa(status)) // net/http lets none through
+	}
+	if c := r.byCode[status].Load(); c != nil {
+		return *c
+	}
+	c := r.vec.WithLabelValues(strconv.Itoa(status)) // the same one, whoever asks first
+	r.byCode[status].Store(&c)
+	return c
+}
+
 // count counts requests and, at level debug, logs each; the path without its query, which
-// may hold anybody's secrets.
+// may hold anybody's secrets. It allocates once for a request, the writer that knows the status.
 func (m *metrics) count(next http.Handler, log *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		m.inFlight.Inc()
 		c := &countingWriter{ResponseWriter: w}
 		defer func() {
+			took := time.Since(began)
 			m.inFlight.Dec()
-			m.duration.Observe(time.Since(began).Seconds())
-			m.requests.WithLabelValues(strconv.Itoa(c.code())).Inc()
-			log.DebugContext(r.Context(), "request", "status", c.code(), "method", r.Method, "path", r.URL.Path,
-				"request_id", w.Header().Get("X-Request-Id"), "took", time.Since(began))
+			m.duration.Observe(took.Seconds())
+			m.requests.of(c.code()).Inc()
+			if log.Enabled(r.Context(), slog.LevelDebug) { // asked first, or the values below would be boxed for nobody
+				log.DebugContext(r.Context(), "request", "status", c.code(), "method", r.Method, "path", r.URL.Path,
+					"request_id", w.Header().Get("X-Request-Id"), "took", took)
+			}
 		}()
 		next.ServeHTTP(c, r)
 		c.finished = true

@@ -1,4 +1,4 @@
-// Package bench measures what a token costs, beside what it must cost and what it costs
+// Package bench measures what a token and a request cost, beside what they must cost and what they cost
 // elsewhere. It is a module of its own, so that what Doorward is compared with can grow
 // without a line in Doorward's go.mod.
 package bench
