@@ -70,8 +70,11 @@ func (e *reply) Read(p []byte) (int, error) {
 // Close is called when all is copied, or cannot be, and before ReverseProxy looks at the
 // trailer.
 func (e *reply) Close() error {
-	if up := e.c.load.upload; up != nil {
-		up.over() // the transport waits in Close for whoever reads in it
+	if load := e.c.load; load.upload != nil {
+		load.upload.over()
+		if load.giveUp != nil && !load.upload.ended.Load() {
+			load.giveUp(errOver) // else Close waited for who reads in it
+		}
 	}
 	err := e.ReadCloser.Close()
 	e.c.ownTrailer(e.res.Trailer)

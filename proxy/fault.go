@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // refuse answers for a service that gave no usable answer. ReverseProxy calls it.
@@ -96,16 +97,15 @@ func (c *carriage) tookNothing() {
 // upload is a request's body. It tells a client's failure to send from a service's failure
 // to take, which the transport reports alike, and whether it was read to its end.
 //
-// The transport may read in it for longer than Carry lasts, if the service has answered
-// early. A client that sends no more would then hold that read, and what waits for it,
-// for ever; so when the answer is over, the read is ended.
+// If the service has answered early, the transport may read in it for longer than Carry
+// lasts, and in HTTP/1 net/http reads on for a while after that. A client that sends no
+// more would hold both for ever; so when the answer is over, reading is given a short time.
 type upload struct {
 	io.ReadCloser
 	ended, closed atomic.Bool
 
 	mu      sync.Mutex
 	c       *carriage     // nil when all is over, since it may be another request's then
-	reading bool          // the transport waits for the client
 	begun   bool          // the service has answered
 	expects *notices      // the client waits to be told to send; nil if not, or once it is told
 	refused chan struct{} // closed when it is over or closed; nil if the client never waited
@@ -121,6 +121,10 @@ func (u *upload) expect(r *http.Request) bool {
 	return true
 }
 
+// linger is how long a client that was answered early may go on sending. Closing at once
+// could make the answer disappear under what it sends meanwhile.
+const linger = 500 * time.Millisecond
+
 // over ends the reading, of now and of later.
 func (u *upload) over() {
 	u.mu.Lock()
@@ -132,8 +136,8 @@ func (u *upload) over() {
 	u.c = nil
 	c.giving.end()
 	c.taking.end()
-	if u.reading {
-		c.gaveNothing()
+	if c.r.ProtoMajor == 1 && !u.ended.Load() { // the connection is closed after this: closeUnread
+		_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(linger))
 	}
 	u.refuse()
 }
@@ -176,7 +180,6 @@ func (u *upload) enter() error {
 	if u.c == nil {
 		return errOver
 	}
-	u.reading = true
 	if !u.begun {
 		u.c.taking.end()
 		if u.c.p.stall > 0 {
@@ -189,7 +192,6 @@ func (u *upload) enter() error {
 func (u *upload) leave() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.reading = false
 	if u.c == nil || u.begun {
 		return
 	}
