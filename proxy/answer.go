@@ -70,19 +70,11 @@ func (e *reply) Read(p []byte) (int, error) {
 // Close is called when all is copied, or cannot be, and before ReverseProxy looks at the
 // trailer.
 func (e *reply) Close() error {
-	if load := e.c.load; load.upload != nil {
-		load.upload.over()
-		if load.giveUp != nil && !load.upload.ended.Load() {
-			load.giveUp(errOver) // else Close waited for who reads in it
-		}
+	if up := e.c.load.upload; up != nil {
+		up.over() // the transport may wait in Close for whoever reads in it
 	}
 	err := e.ReadCloser.Close()
 	e.c.ownTrailer(e.res.Trailer)
-	if e.c.p.stall > 0 && e.res.ContentLength > 0 && e.left <= 0 {
-		// The server would do this too, but unwatched. With an unknown length it is done, or
-		// would cost an HTTP/1.0 client what it cannot have.
-		_ = http.NewResponseController(e.c.to).Flush()
-	}
 	return err
 }
 

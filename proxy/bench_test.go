@@ -57,7 +57,7 @@ func (p *pool) Put(b []byte) { p.Pool.Put((*[32 << 10]byte)(b)) }
 // and the allocations that Carry makes above the bare one's.
 func BenchmarkCarry(b *testing.B) {
 	service := quietService(b)
-	p, err := proxy.New(proxy.Config{Upstream: service, Names: ours})
+	p, err := proxy.New(proxy.Config{Upstream: service, Names: ours, Stall: time.Minute})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -36,9 +36,8 @@ type Config struct {
 	// in HTTP/2 the stream, which also ends a WebSocket. The second is a 408. A client may be
 	// silent for as long as it likes once the answer has begun.
 	//
-	// What the server itself writes after Carry, the end mark of a chunked answer, is not
-	// counted, nor is in HTTP/2 what the whole connection waits for: the server's
-	// HTTP2Config.WriteByteTimeout does that.
+	// In HTTP/2 a client can also take nothing of the whole connection; the server's
+	// HTTP2Config.WriteByteTimeout must then end that.
 	Stall time.Duration
 
 	Names
@@ -145,6 +144,11 @@ func (p *Proxy) Carry(w http.ResponseWriter, r *http.Request, pass Passage) {
 	}
 	c.to = w
 	c.reverse.ServeHTTP(w, r)
+	if p.stall > 0 && !c.load.isSwitched() {
+		// The server has yet to write what lies in buffers, and the end mark. It takes the
+		// deadline back before the next request of the connection.
+		_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(p.stall))
+	}
 }
 
 // CloseIdle closes the connections to the service that carry nothing at the moment.
@@ -181,6 +185,9 @@ type luggage struct {
 	giveUp    context.CancelCauseFunc // ends the request to an h2c service; nil to others
 }
 
+// isSwitched is false for nil, if nothing was sent to the service.
+func (l *luggage) isSwitched() bool { return l != nil && l.switched }
+
 func (c *carriage) putBack() {
 	if c.load != nil {
 		if c.load.upload != nil {
@@ -206,6 +213,7 @@ func (c *carriage) rewrite(pr *httputil.ProxyRequest) {
 	out.Trailer = nil
 	if out.Body != nil {
 		c.load.upload = &upload{ReadCloser: out.Body, c: c}
+		c.load.upload.read.L = &c.load.upload.mu
 		out.Body = c.load.upload
 		if c.load.upload.expect(in) {
 			// Without this the transport would send the body after all once the service has

@@ -23,6 +23,9 @@ func (c *carriage) refuse(w http.ResponseWriter, _ *http.Request, err error) {
 		return
 	}
 	ctx := c.r.Context()
+	if up := c.load.upload; up != nil && up.late.Load() {
+		err = &uploadError{os.ErrDeadlineExceeded} // net/http also ends ctx, and err may say only that
+	}
 	status, message := verdict(err)
 	switch {
 	case status < 500: // the client's fault, and nobody need get up for it
@@ -86,7 +89,10 @@ func (c *carriage) serviceTookNothing() { c.load.giveUp(errTimeout) }
 
 // gaveNothing is called when giving is late: the read that waits ends with
 // os.ErrDeadlineExceeded.
-func (c *carriage) gaveNothing() { _ = http.NewResponseController(c.w).SetReadDeadline(past) }
+func (c *carriage) gaveNothing() {
+	c.load.upload.late.Store(true)
+	_ = http.NewResponseController(c.w).SetReadDeadline(past)
+}
 
 // tookNothing is called when out is late: the write that waits ends, and with it Carry.
 func (c *carriage) tookNothing() {
@@ -97,15 +103,18 @@ func (c *carriage) tookNothing() {
 // upload is a request's body. It tells a client's failure to send from a service's failure
 // to take, which the transport reports alike, and whether it was read to its end.
 //
-// If the service has answered early, the transport may read in it for longer than Carry
-// lasts, and in HTTP/1 net/http reads on for a while after that. A client that sends no
-// more would hold both for ever; so when the answer is over, reading is given a short time.
+// If the service has answered early, the transport may still read in it when the answer is
+// over, and in HTTP/1 net/http reads on when Carry is. A client that sends no more would
+// hold both for ever; so the first is ended then, and the second given a short time.
 type upload struct {
 	io.ReadCloser
 	ended, closed atomic.Bool
+	late          atomic.Bool // the client sent nothing for too long
 
 	mu      sync.Mutex
 	c       *carriage     // nil when all is over, since it may be another request's then
+	reading bool          // the transport waits for the client
+	read    sync.Cond     // a read has ended
 	begun   bool          // the service has answered
 	expects *notices      // the client waits to be told to send; nil if not, or once it is told
 	refused chan struct{} // closed when it is over or closed; nil if the client never waited
@@ -136,10 +145,19 @@ func (u *upload) over() {
 	u.c = nil
 	c.giving.end()
 	c.taking.end()
-	if c.r.ProtoMajor == 1 && !u.ended.Load() { // the connection is closed after this: closeUnread
-		_ = http.NewResponseController(c.w).SetReadDeadline(time.Now().Add(linger))
-	}
 	u.refuse()
+	if u.ended.Load() {
+		return
+	}
+	rc := http.NewResponseController(c.w)
+	if u.reading && rc.SetReadDeadline(past) == nil {
+		for u.reading { // net/http takes the deadline back if it finds someone reading
+			u.read.Wait()
+		}
+	}
+	if c.r.ProtoMajor == 1 { // the connection is closed after this: closeUnread
+		_ = rc.SetReadDeadline(time.Now().Add(linger))
+	}
 }
 
 // refuse is called with mu held.
@@ -180,6 +198,7 @@ func (u *upload) enter() error {
 	if u.c == nil {
 		return errOver
 	}
+	u.reading = true
 	if !u.begun {
 		u.c.taking.end()
 		if u.c.p.stall > 0 {
@@ -192,6 +211,8 @@ func (u *upload) enter() error {
 func (u *upload) leave() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.reading = false
+	u.read.Broadcast()
 	if u.c == nil || u.begun {
 		return
 	}
