@@ -144,6 +144,7 @@ func TestAcceptedValues(t *testing.T) {
 		{"metrics.listen", "", "", func(s Settings) any { return s.MetricsListen }},
 		{"upstream", "", "<nil>", func(s Settings) any { return s.Upstream }},
 		{"upstream", "http://LOCALHOST:3000", "http://localhost:3000", func(s Settings) any { return s.Upstream }},
+		{"upstream", "h2c://[::1]:50051/base", "h2c://[::1]:50051/base", func(s Settings) any { return s.Upstream }},
 		{"upstream", "https://[::1]/base", "https://[::1]/base", func(s Settings) any { return s.Upstream }},
 		{"public_url", "https://Door.example.com:443/", "https://door.example.com", func(s Settings) any { return s.PublicURL }},
 		{"public_url", "http://localhost:8080", "http://localhost:8080", func(s Settings) any { return s.PublicURL }},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -110,7 +111,7 @@ func New(c Config) (*Proxy, error) {
 	}
 	logger, buffers := slog.NewLogLogger(p.log.Handler(), slog.LevelWarn), new(buffers)
 	p.carriages.New = func() any {
-		c := &carriage{p: p}
+		c := &carriage{p: p, header: make(http.Header, roomyHeaders)}
 		c.out.stall, c.out.watch.late = p.stall, c.tookNothing
 		c.giving.late, c.taking.late = c.gaveNothing, c.serviceTookNothing
 		c.reverse = httputil.ReverseProxy{
@@ -143,7 +144,7 @@ func (p *Proxy) Carry(w http.ResponseWriter, r *http.Request, pass Passage) {
 		w = &c.out
 	}
 	c.to = w
-	c.reverse.ServeHTTP(w, r)
+	c.reverse.ServeHTTP(w, c.roomy(r))
 	if p.stall > 0 && !c.load.isSwitched() {
 		// The server has yet to write what lies in buffers, and the end mark. It takes the
 		// deadline back before the next request of the connection.
@@ -168,6 +169,9 @@ type carriage struct {
 	pass Passage
 	load *luggage // nil until rewrite has run
 
+	in     http.Request // what roomy returns
+	header http.Header  // its headers; empty between requests
+
 	out    patientWriter
 	giving watch // how long the client gives nothing of its body
 	taking watch // how long an h2c service neither takes of it nor answers
@@ -185,6 +189,22 @@ type luggage struct {
 	giveUp    context.CancelCauseFunc // ends the request to an h2c service; nil to others
 }
 
+const roomyHeaders = 32
+
+// roomy returns a copy of r whose headers hold a place for each that will be written:
+// ReverseProxy copies them, and its copy then need not grow.
+func (c *carriage) roomy(r *http.Request) *http.Request {
+	maps.Copy(c.header, r.Header)
+	for _, name := range wornNames() {
+		if _, sent := c.header[name]; !sent {
+			c.header[name] = nil
+		}
+	}
+	c.in = *r
+	c.in.Header = c.header
+	return &c.in
+}
+
 // isSwitched is false for nil, if nothing was sent to the service.
 func (l *luggage) isSwitched() bool { return l != nil && l.switched }
 
@@ -198,6 +218,11 @@ func (c *carriage) putBack() {
 		}
 	}
 	c.w, c.to, c.out.ResponseWriter, c.r, c.pass, c.load = nil, nil, nil, nil, Passage{}, nil
+	c.in = http.Request{}
+	if len(c.header) > roomyHeaders {
+		c.header = make(http.Header, roomyHeaders) // one that has grown takes longer to look through
+	}
+	clear(c.header)
 	c.p.carriages.Put(c)
 }
 

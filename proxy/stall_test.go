@@ -261,7 +261,7 @@ func TestAnEarlyAnswerHoldsNothing(t *testing.T) {
 					_ = http.NewResponseController(w).EnableFullDuplex() // net/http would wait for the body
 					w.Header().Set("Connection", "close")                // and does not bear that it is cut, if it reads on
 				}
-				w.WriteHeader(http.StatusOK)                         // not an error, for which a transport stops sending by itself
+				w.WriteHeader(http.StatusOK) // not an error, for which a transport stops sending by itself
 				fmt.Fprint(w, "enough")
 			}))
 			for framing, body := range map[string]string{"Content-Length: 1000": "beginning", "Transfer-Encoding: chunked": "9\r\nbeginning\r\n"} {
