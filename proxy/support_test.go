@@ -68,6 +68,9 @@ var placements = map[string]placement{
 		t.Cleanup(service.Close)
 		return gateway(t, proxy.Config{Upstream: parse(t, service.URL), Names: ours, Forward: forward}, pass)
 	},
+	"gateway to h2c": func(t *testing.T, forward string, pass func(*http.Request) proxy.Passage) string {
+		return gateway(t, proxy.Config{Upstream: parse(t, services["h2c"](t, echo)), Names: ours, Forward: forward}, pass)
+	},
 	"in process": func(t *testing.T, forward string, pass func(*http.Request) proxy.Passage) string {
 		return serve(t, func(w http.ResponseWriter, r *http.Request) {
 			echo(w, proxy.Dress(r, pass(r), ours, forward))
