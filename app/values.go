@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -360,13 +361,18 @@ func letterOrDigit(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// httpURL reads an http or https URL that names a host. It never repeats what it was
-// given: a mistyped one may hold a password.
+// httpURL reads an http or https URL that names a host.
 func httpURL(s string) (*url.URL, error) {
+	return hostURL(s, "http://localhost:3000 or https://example.com", "http", "https")
+}
+
+// hostURL reads a URL of one of the schemes, like examples, that names a host. It never
+// repeats what it was given: a mistyped one may hold a password.
+func hostURL(s, examples string, schemes ...string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
-	case err != nil || u.Opaque != "" || u.Scheme != "http" && u.Scheme != "https":
-		return nil, errors.New("is not a URL like http://localhost:3000 or https://example.com")
+	case err != nil || u.Opaque != "" || !slices.Contains(schemes, u.Scheme):
+		return nil, errors.New("is not a URL like " + examples)
 	case u.User != nil:
 		return nil, errors.New("must not hold a user name or password")
 	case u.RawQuery != "" || u.ForceQuery:
@@ -391,7 +397,7 @@ func upstreamURL(s string) (*url.URL, error) {
 	if s == "" {
 		return nil, nil
 	}
-	u, err := httpURL(s)
+	u, err := hostURL(s, "http://localhost:3000, https://example.com or h2c://localhost:50051", "http", "https", "h2c")
 	if err != nil {
 		return nil, err
 	}

@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -14,14 +16,30 @@ import (
 
 // Config says where requests are carried and how.
 type Config struct {
-	// Upstream is the service: http or https, a host, perhaps a base path under which
-	// everything is asked for.
+	// Upstream is the service: http or https, which is HTTP/1.1, or h2c, which is HTTP/2 in
+	// clear by prior knowledge (RFC 9113, section 3.3), as gRPC services speak it; a host,
+	// perhaps a base path under which everything is asked for.
 	Upstream *url.URL
+
+	// Strip is a prefix of the decoded canonical path that the service does not know of: it
+	// is taken off, in whole segments, from every path that begins with it. With /v1 the
+	// service is asked for / and /x in place of /v1 and /v1/x. Empty is none.
+	Strip string
 
 	// Timeout is how long the service may take from the end of the request to the first
 	// byte of its answer, and how long it may refuse to take a byte of a request; 0 is 10
 	// minutes. Once it answers it may take as long as it likes.
 	Timeout time.Duration
+
+	// Stall is how long a client may take nothing of an answer that is ready for it, and,
+	// before the answer has begun, send nothing of a body that the service waits for; 0 is
+	// for ever. The first is counted for pieces of up to 32 KiB; it cuts the connection, or
+	// in HTTP/2 the stream, which also ends a WebSocket. The second is a 408. A client may be
+	// silent for as long as it likes once the answer has begun.
+	//
+	// In HTTP/2 a client can also take nothing of the whole connection; the server's
+	// HTTP2Config.WriteByteTimeout must then end that.
+	Stall time.Duration
 
 	Names
 	Forward string       // "", or AsSent
@@ -33,8 +51,13 @@ type Config struct {
 
 // Proxy carries requests to one service. It is safe for concurrent use.
 type Proxy struct {
-	upstream  *url.URL
+	scheme    string // of the transport
+	host      string
+	h2c       bool
 	path, raw string // the base path, decoded and escaped, without a final slash
+	strip     string
+	timeout   time.Duration
+	stall     time.Duration
 	names     Names
 	forward   string
 	log       *slog.Logger
@@ -47,26 +70,38 @@ type Proxy struct {
 func New(c Config) (*Proxy, error) {
 	u := c.Upstream
 	switch {
-	case u == nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Opaque != "":
-		return nil, errors.New("upstream: must be an http or https URL with a host, such as http://localhost:3000")
+	case u == nil || u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c" || u.Host == "" || u.Opaque != "":
+		return nil, errors.New("upstream: must be an http, https or h2c URL with a host, such as http://localhost:3000")
 	case u.User != nil:
 		return nil, errors.New("upstream: must not hold a user name or password")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return nil, errors.New("upstream: must not hold a query or a fragment")
 	case c.Timeout < 0:
 		return nil, errors.New("upstream_timeout: must not be negative")
+	case c.Stall < 0:
+		return nil, errors.New("stall: must not be negative")
+	case !cleanPrefix(c.Strip):
+		return nil, errors.New("strip: must be a clean path such as /v1, with no slash at its end")
 	case c.Forward != "" && c.Forward != AsSent:
 		return nil, errors.New("forward_credentials: must be off or " + AsSent)
 	}
 	p := &Proxy{
-		upstream:  u,
-		path:      strings.TrimSuffix(u.Path, "/"),
-		raw:       strings.TrimSuffix(u.EscapedPath(), "/"),
-		names:     c.Names,
-		forward:   c.Forward,
-		log:       c.Log,
-		fail:      c.Fail,
-		transport: newTransport(cmp.Or(c.Timeout, 10*time.Minute)),
+		scheme:  u.Scheme,
+		host:    u.Host,
+		h2c:     u.Scheme == "h2c",
+		path:    strings.TrimSuffix(u.Path, "/"),
+		raw:     strings.TrimSuffix(u.EscapedPath(), "/"),
+		strip:   c.Strip,
+		timeout: cmp.Or(c.Timeout, 10*time.Minute),
+		stall:   c.Stall,
+		names:   c.Names,
+		forward: c.Forward,
+		log:     c.Log,
+		fail:    c.Fail,
+	}
+	p.transport = newTransport(p.timeout, p.h2c)
+	if p.h2c {
+		p.scheme = "http"
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
@@ -76,7 +111,9 @@ func New(c Config) (*Proxy, error) {
 	}
 	logger, buffers := slog.NewLogLogger(p.log.Handler(), slog.LevelWarn), new(buffers)
 	p.carriages.New = func() any {
-		c := &carriage{p: p}
+		c := &carriage{p: p, header: make(http.Header, roomyHeaders)}
+		c.out.stall, c.out.watch.late = p.stall, c.tookNothing
+		c.giving.late, c.taking.late = c.gaveNothing, c.serviceTookNothing
 		c.reverse = httputil.ReverseProxy{
 			Rewrite:        c.rewrite,
 			Transport:      c,
@@ -102,7 +139,17 @@ func (p *Proxy) Carry(w http.ResponseWriter, r *http.Request, pass Passage) {
 	c := p.carriages.Get().(*carriage)
 	c.w, c.r, c.pass = w, r, pass
 	defer c.putBack()
-	c.reverse.ServeHTTP(w, r)
+	if p.stall > 0 {
+		c.out.ResponseWriter = w
+		w = &c.out
+	}
+	c.to = w
+	c.reverse.ServeHTTP(w, c.roomy(r))
+	if p.stall > 0 && !c.load.isSwitched() {
+		// The server has yet to write what lies in buffers, and the end mark. It takes the
+		// deadline back before the next request of the connection.
+		_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(p.stall))
+	}
 }
 
 // CloseIdle closes the connections to the service that carry nothing at the moment.
@@ -117,9 +164,17 @@ type carriage struct {
 	reverse httputil.ReverseProxy
 
 	w    http.ResponseWriter
+	to   http.ResponseWriter // w, watched if there is a Config.Stall
 	r    *http.Request
 	pass Passage
 	load *luggage // nil until rewrite has run
+
+	in     http.Request // what roomy returns
+	header http.Header  // its headers; empty between requests
+
+	out    patientWriter
+	giving watch // how long the client gives nothing of its body
+	taking watch // how long an h2c service neither takes of it nor answers
 }
 
 // luggage is what the transport's goroutines may still look at when Carry is over: the
@@ -130,11 +185,44 @@ type luggage struct {
 	webSocket bool    // asked for
 	switched  bool    // the answer was a 101: the connection is, or is about to be, no longer HTTP
 	notices   notices
-	eager     eager
+	reply     reply
+	giveUp    context.CancelCauseFunc // ends the request to an h2c service; nil to others
 }
 
+const roomyHeaders = 32
+
+// roomy returns a copy of r whose headers hold a place for each that will be written:
+// ReverseProxy copies them, and its copy then need not grow.
+func (c *carriage) roomy(r *http.Request) *http.Request {
+	maps.Copy(c.header, r.Header)
+	for _, name := range wornNames() {
+		if _, sent := c.header[name]; !sent {
+			c.header[name] = nil
+		}
+	}
+	c.in = *r
+	c.in.Header = c.header
+	return &c.in
+}
+
+// isSwitched is false for nil, if nothing was sent to the service.
+func (l *luggage) isSwitched() bool { return l != nil && l.switched }
+
 func (c *carriage) putBack() {
-	c.w, c.r, c.pass, c.load = nil, nil, Passage{}, nil
+	if c.load != nil {
+		if c.load.upload != nil {
+			c.load.upload.over()
+		}
+		if c.load.giveUp != nil {
+			c.load.giveUp(nil)
+		}
+	}
+	c.w, c.to, c.out.ResponseWriter, c.r, c.pass, c.load = nil, nil, nil, nil, Passage{}, nil
+	c.in = http.Request{}
+	if len(c.header) > roomyHeaders {
+		c.header = make(http.Header, roomyHeaders) // one that has grown takes longer to look through
+	}
+	clear(c.header)
 	c.p.carriages.Put(c)
 }
 
@@ -149,25 +237,17 @@ func (c *carriage) rewrite(pr *httputil.ProxyRequest) {
 	setConnection(out.Header, c.load.webSocket)
 	out.Trailer = nil
 	if out.Body != nil {
-		c.load.upload = &upload{ReadCloser: out.Body}
+		c.load.upload = &upload{ReadCloser: out.Body, c: c}
+		c.load.upload.read.L = &c.load.upload.mu
 		out.Body = c.load.upload
+		if c.load.upload.expect(in) {
+			// Without this the transport would send the body after all once the service has
+			// refused it, so as to use the connection again; HTTP/2 need not.
+			out.Close = !c.p.h2c
+		}
 	}
 
-	path, raw := c.pass.target()
-	if !strings.HasPrefix(path, "/") {
-		path, raw = "/"+path, ""
-	}
-	if raw != "" || c.p.raw != c.p.path {
-		if raw == "" {
-			raw = (&url.URL{Path: path}).EscapedPath()
-		}
-		raw = c.p.raw + raw
-	}
 	// A query that net/url cannot parse was "cleaned" in out; in has it as sent. out.Host
 	// stays the client's.
-	*out.URL = url.URL{
-		Scheme: c.p.upstream.Scheme, Host: c.p.upstream.Host,
-		Path: c.p.path + path, RawPath: raw,
-		RawQuery: in.URL.RawQuery, ForceQuery: in.URL.ForceQuery,
-	}
+	*out.URL = c.p.target(&c.pass, in.URL)
 }

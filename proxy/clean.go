@@ -18,7 +18,10 @@ const (
 
 // clean removes from h what a client has no say in, whatever the spelling.
 func clean(h http.Header, keepKey bool) {
-	for name := range h {
+	for name, values := range h {
+		if values == nil {
+			continue // nobody sent this: it is a place that is kept (roomy)
+		}
 		switch fateOf(name) {
 		case drops:
 			delete(h, name)

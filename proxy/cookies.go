@@ -37,8 +37,10 @@ func stripPairs(line string, names []string) (string, bool) {
 	}
 	var b strings.Builder
 	b.Grow(len(line))
-	content, kept := false, 0
-	for i, pair := range strings.Split(line, ";") {
+	content, kept, first := false, 0, true
+	for pair := range strings.SplitSeq(line, ";") {
+		leads := first
+		first = false
 		name, _, _ := strings.Cut(pair, "=")
 		if slices.Contains(names, trim(name)) {
 			continue
@@ -47,7 +49,7 @@ func stripPairs(line string, names []string) (string, bool) {
 		switch {
 		case kept > 0:
 			b.WriteByte(';')
-		case i > 0:
+		case !leads:
 			pair = strings.TrimLeft(pair, " \t") // it was the space after a pair that is gone
 		}
 		b.WriteString(pair)
