@@ -116,7 +116,7 @@ func (c *carriage) RoundTrip(r *http.Request) (*http.Response, error) {
 	n := &c.load.notices
 	n.c = c
 	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil {
-		trace.Got1xxResponse = n.got // ReverseProxy made trace for this request alone
+		c.load.coat.watch(trace, n) // ReverseProxy made trace for this request alone
 	}
 	roundTrip := c.p.transport.RoundTrip
 	if c.p.h2c {
@@ -124,6 +124,7 @@ func (c *carriage) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	res, err := roundTrip(r)
 	n.close()
+	c.load.coat.answered = err == nil
 	if c.load.upload != nil {
 		c.load.upload.answered()
 	}

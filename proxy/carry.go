@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -64,6 +63,7 @@ type Proxy struct {
 	fail      func(w http.ResponseWriter, r *http.Request, status int, message string)
 	transport *http.Transport
 	carriages sync.Pool // of *carriage
+	coats     sync.Pool // of *coat
 }
 
 // New checks c and returns a Proxy. The service need not be up.
@@ -110,8 +110,9 @@ func New(c Config) (*Proxy, error) {
 		p.fail = failJSON
 	}
 	logger, buffers := slog.NewLogLogger(p.log.Handler(), slog.LevelWarn), new(buffers)
+	p.coats.New = func() any { return newCoat() }
 	p.carriages.New = func() any {
-		c := &carriage{p: p, header: make(http.Header, roomyHeaders)}
+		c := &carriage{p: p}
 		c.out.stall, c.out.watch.late = p.stall, c.tookNothing
 		c.giving.late, c.taking.late = c.gaveNothing, c.serviceTookNothing
 		c.reverse = httputil.ReverseProxy{
@@ -144,7 +145,7 @@ func (p *Proxy) Carry(w http.ResponseWriter, r *http.Request, pass Passage) {
 		w = &c.out
 	}
 	c.to = w
-	c.reverse.ServeHTTP(w, c.roomy(r))
+	c.reverse.ServeHTTP(w, r)
 	if p.stall > 0 && !c.load.isSwitched() {
 		// The server has yet to write what lies in buffers, and the end mark. It takes the
 		// deadline back before the next request of the connection.
@@ -169,9 +170,6 @@ type carriage struct {
 	pass Passage
 	load *luggage // nil until rewrite has run
 
-	in     http.Request // what roomy returns
-	header http.Header  // its headers; empty between requests
-
 	out    patientWriter
 	giving watch // how long the client gives nothing of its body
 	taking watch // how long an h2c service neither takes of it nor answers
@@ -180,29 +178,14 @@ type carriage struct {
 // luggage is what the transport's goroutines may still look at when Carry is over: the
 // service can answer before it has read the request.
 type luggage struct {
-	values    [worn]string
+	coat      *coat
 	upload    *upload // nil if the request has no body
+	body      upload  // what upload refers to
 	webSocket bool    // asked for
 	switched  bool    // the answer was a 101: the connection is, or is about to be, no longer HTTP
 	notices   notices
 	reply     reply
 	giveUp    context.CancelCauseFunc // ends the request to an h2c service; nil to others
-}
-
-const roomyHeaders = 32
-
-// roomy returns a copy of r whose headers hold a place for each that will be written:
-// ReverseProxy copies them, and its copy then need not grow.
-func (c *carriage) roomy(r *http.Request) *http.Request {
-	maps.Copy(c.header, r.Header)
-	for _, name := range wornNames() {
-		if _, sent := c.header[name]; !sent {
-			c.header[name] = nil
-		}
-	}
-	c.in = *r
-	c.in.Header = c.header
-	return &c.in
 }
 
 // isSwitched is false for nil, if nothing was sent to the service.
@@ -213,16 +196,15 @@ func (c *carriage) putBack() {
 		if c.load.upload != nil {
 			c.load.upload.over()
 		}
+		if coat := c.load.coat; !c.p.h2c && coat.free() { // HTTP/2 in net/http promises less
+			coat.wash()
+			c.p.coats.Put(coat)
+		}
 		if c.load.giveUp != nil {
 			c.load.giveUp(nil)
 		}
 	}
 	c.w, c.to, c.out.ResponseWriter, c.r, c.pass, c.load = nil, nil, nil, nil, Passage{}, nil
-	c.in = http.Request{}
-	if len(c.header) > roomyHeaders {
-		c.header = make(http.Header, roomyHeaders) // one that has grown takes longer to look through
-	}
-	clear(c.header)
 	c.p.carriages.Put(c)
 }
 
@@ -232,12 +214,15 @@ func (c *carriage) putBack() {
 func (c *carriage) rewrite(pr *httputil.ProxyRequest) {
 	in, out := pr.In, pr.Out
 	c.load = new(luggage)
-	dress(out.Header, in, &c.pass, c.p.names, c.p.forward, &c.load.values)
+	c.load.coat = c.p.coats.Get().(*coat)
+	out.Header = c.load.coat.put(out.Header)
+	dress(out.Header, in, &c.pass, c.p.names, c.p.forward, &c.load.coat.values)
 	c.load.webSocket = asksWebSocket(in)
 	setConnection(out.Header, c.load.webSocket)
 	out.Trailer = nil
 	if out.Body != nil {
-		c.load.upload = &upload{ReadCloser: out.Body, c: c}
+		c.load.upload = &c.load.body
+		c.load.upload.ReadCloser, c.load.upload.c = out.Body, c
 		c.load.upload.read.L = &c.load.upload.mu
 		out.Body = c.load.upload
 		if c.load.upload.expect(in) {

@@ -18,10 +18,7 @@ const (
 
 // clean removes from h what a client has no say in, whatever the spelling.
 func clean(h http.Header, keepKey bool) {
-	for name, values := range h {
-		if values == nil {
-			continue // nobody sent this: it is a place that is kept (roomy)
-		}
+	for name := range h {
 		switch fateOf(name) {
 		case drops:
 			delete(h, name)

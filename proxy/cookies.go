@@ -35,6 +35,10 @@ func stripPairs(line string, names []string) (string, bool) {
 	if !holdsAny(line, names) {
 		return line, true
 	}
+	line = trimPairs(line, names)
+	if !holdsAny(line, names) {
+		return line, strings.Trim(line, "; \t") != ""
+	}
 	var b strings.Builder
 	b.Grow(len(line))
 	content, kept, first := false, 0, true
@@ -56,6 +60,29 @@ func stripPairs(line string, names []string) (string, bool) {
 		kept++
 	}
 	return b.String(), content
+}
+
+// trimPairs takes the pairs called names off the ends of line, which is where nearly every
+// browser has them, without allocating.
+func trimPairs(line string, names []string) string {
+	ours := func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return slices.Contains(names, trim(name))
+	}
+	for {
+		pair, rest, _ := strings.Cut(line, ";")
+		if !ours(pair) {
+			break
+		}
+		line = strings.TrimLeft(rest, " \t") // it was the space after a pair that is gone
+	}
+	for {
+		i := strings.LastIndexByte(line, ';')
+		if i < 0 || !ours(line[i+1:]) {
+			return line
+		}
+		line = line[:i]
+	}
 }
 
 // holdsAny reports whether one of names is a pair of line, without allocating.

@@ -46,14 +46,6 @@ const AsSent = "as_sent"
 // worn counts the headers that wear writes.
 const worn = 10
 
-// wornNames are these, in the form that http.Header keeps.
-func wornNames() [worn]string {
-	return [worn]string{
-		"X-Forwarded-User", "X-Auth-Subject", "X-Auth-Kind", "X-Auth-Role", "X-Auth-Organization", "X-Auth-Workspace",
-		"X-Request-Id", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
-	}
-}
-
 // Dress returns a copy of r for a handler in this process: cleaned, stripped and dressed
 // as a request to a service behind would be, its path the canonical one, without
 // trailers. r stays as it is, and shares its body with the copy. forward is "" or AsSent.
@@ -101,13 +93,20 @@ func (pass *Passage) wear(h http.Header, remote string, values *[worn]string) {
 	if id.Kind == doorward.KindUser {
 		username = id.Username
 	}
-	*values = [worn]string{ // in the order of wornNames
-		username, id.Subject, string(id.Kind), string(id.Role), id.Org, id.Workspace,
-		pass.RequestID, pass.forwardedFor(remote), pass.Host, pass.Proto,
-	}
-	for i, name := range wornNames() {
-		values[i] = printable(values[i])
-		h[name] = values[i : i+1 : i+1]
+	for i, x := range [worn]struct{ name, value string }{
+		{"X-Forwarded-User", username},
+		{"X-Auth-Subject", id.Subject},
+		{"X-Auth-Kind", string(id.Kind)},
+		{"X-Auth-Role", string(id.Role)},
+		{"X-Auth-Organization", id.Org},
+		{"X-Auth-Workspace", id.Workspace},
+		{"X-Request-Id", pass.RequestID},
+		{"X-Forwarded-For", pass.forwardedFor(remote)},
+		{"X-Forwarded-Host", pass.Host},
+		{"X-Forwarded-Proto", pass.Proto},
+	} {
+		values[i] = printable(x.value)
+		h[x.name] = values[i : i+1 : i+1]
 	}
 }
 
