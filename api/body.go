@@ -36,12 +36,15 @@ func readAny(w http.ResponseWriter, r *http.Request) (object, error) {
 	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		return nil, &doorward.Error{Code: doorward.CodeUnsupported, Message: "Content-Encoding: must be absent"}
 	}
+	if r.ContentLength > maxBody {
+		return nil, errTooLarge // without waiting for it
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		switch {
 		case errors.As(err, &tooLarge):
-			return nil, &doorward.Error{Code: doorward.CodeTooLarge, Message: "body: must not exceed 64 KiB"}
+			return nil, errTooLarge
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil, &doorward.Error{Code: doorward.CodeTimeout, Message: "body: did not arrive in time"}
 		}
@@ -52,6 +55,8 @@ func readAny(w http.ResponseWriter, r *http.Request) (object, error) {
 	}
 	return parseObject(body)
 }
+
+var errTooLarge = &doorward.Error{Code: doorward.CodeTooLarge, Message: "body: must not exceed 64 KiB"}
 
 func parseObject(body []byte) (object, error) {
 	if !utf8.Valid(body) {

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"doorward"
 )
@@ -29,6 +31,10 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// Disabled opens the service behind to all as anonymous; our own doors still ask.
 	Disabled bool
+
+	MaxHeaders  int           // header lines of a request; 0 is 200
+	BodyTimeout time.Duration // for a body that a door reads; 0 is 20 seconds
+	MaxUpload   int64         // bytes of a body that goes to the service; 0 is no limit
 
 	Log     *slog.Logger
 	Refused func(status int, message string) // told of every refusal, for the metrics
@@ -54,6 +60,7 @@ func New(c Config) (*Gate, error) {
 	if c.CookieName == "" {
 		c.CookieName = "brokoli_session"
 	}
+	c.MaxHeaders, c.BodyTimeout = cmp.Or(c.MaxHeaders, 200), cmp.Or(c.BodyTimeout, 20*time.Second)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -147,7 +154,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if ours {
 		w.Header().Set("Cache-Control", "no-store")
-		limitBody(w, r, bodyTimeout)
+		r = g.limitBody(w, r)
 		err = g.openDoor(w, r, p, d)
 	} else {
 		err = g.openService(w, r, p)
@@ -168,6 +175,9 @@ const maxCookies = 1000
 func (g *Gate) scope(r *http.Request, p *Pass) (*http.Request, error) {
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
 		return r, errMethod
+	}
+	if err := g.checkForm(r); err != nil {
+		return r, err
 	}
 	for _, line := range r.Header["Cookie"] {
 		if strings.Count(line, ";") >= maxCookies {
@@ -247,6 +257,10 @@ func (g *Gate) openDoor(w http.ResponseWriter, r *http.Request, p *Pass, d *Door
 // openService judges a request to the service behind and carries it there.
 func (g *Gate) openService(w http.ResponseWriter, r *http.Request, p *Pass) error {
 	if err := g.admit(r, p); err != nil {
+		return err
+	}
+	r, err := g.limitUpload(w, r)
+	if err != nil {
 		return err
 	}
 	g.Carry(w, r.WithContext(context.WithValue(r.Context(), passKey{}, p)), p)

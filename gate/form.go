@@ -1,0 +1,96 @@
+package gate
+
+import (
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"doorward"
+)
+
+// checkForm refuses a request whose head is read in different ways by different servers,
+// or is more than anybody should read, before anything is decided about it.
+func (g *Gate) checkForm(r *http.Request) error {
+	lines := 0
+	for _, values := range r.Header {
+		lines += len(values)
+	}
+	if lines > g.MaxHeaders {
+		return &doorward.Error{Code: doorward.CodeHeaders, Message: "headers: must not be more than " + strconv.Itoa(g.MaxHeaders)}
+	}
+	if r.URL.User != nil {
+		return doorward.Invalid("Host", "must not hold a user name or password")
+	}
+	if !validHost(r.Host) {
+		return doorward.Invalid("Host", "is not a host name or address, with or without a port")
+	}
+	// Over HTTP/1.1 net/http takes the header away. Over HTTP/2 it may stand beside :authority, and a
+	// service that believes one while the door judged the other is fooled (RFC 9113, section 8.3.1).
+	if hosts := r.Header["Host"]; len(hosts) > 1 || len(hosts) == 1 && !strings.EqualFold(hosts[0], r.Host) {
+		return doorward.Invalid("Host", "differs from :authority")
+	}
+	return nil
+}
+
+// validHost reports whether host is what a Host header may hold (RFC 9110, section 7.2): nothing, a
+// name, an IPv4 address or an IPv6 address in brackets, and perhaps a port. Of the names that
+// RFC 3986 allows, those are left out that no resolver knows, such as ones with escapes.
+func validHost(host string) bool {
+	if host == "" {
+		return true
+	}
+	name, port, ok := splitHost(host)
+	if !ok || len(name) > 255 {
+		return false
+	}
+	if port != "" {
+		if _, err := strconv.ParseUint(port[1:], 10, 16); err != nil || len(port) > len(":65535") {
+			return false
+		}
+	}
+	if host[0] == '[' {
+		for i := 0; i < len(name); i++ {
+			if !unreserved(name[i]) && name[i] != ':' && name[i] != '%' {
+				return false
+			}
+		}
+		a, err := netip.ParseAddr(name)
+		return err == nil && a.Is6()
+	}
+	afterDot := true
+	for i := 0; i < len(name); i++ {
+		dot := name[i] == '.'
+		if dot && afterDot || !dot && (!unreserved(name[i]) || name[i] == '~') {
+			return false
+		}
+		afterDot = dot
+	}
+	return name != ""
+}
+
+// splitHost takes a host apart: the name without brackets, and the port with its colon,
+// empty when there is none. ok is false where brackets are not closed.
+func splitHost(host string) (name, port string, ok bool) {
+	if strings.HasPrefix(host, "[") {
+		end := strings.IndexByte(host, ']')
+		if end < 0 || end+1 < len(host) && host[end+1] != ':' {
+			return "", "", false
+		}
+		return host[1:end], host[end+1:], true
+	}
+	if colon := strings.IndexByte(host, ':'); colon >= 0 {
+		return host[:colon], host[colon:], true
+	}
+	return host, "", true
+}
+
+// canonicalHost is the one form of a host that passed validHost, for rules to compare: lower case,
+// no port, no final dot, no brackets. It allocates only where there are upper-case letters.
+func canonicalHost(host string) string {
+	name, _, ok := splitHost(host)
+	if !ok {
+		return ""
+	}
+	return strings.ToLower(strings.TrimSuffix(name, "."))
+}

@@ -1,0 +1,96 @@
+package gate
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"doorward"
+)
+
+// The server has neither a read nor a write time-out, since streams to the service last as
+// long as they last. These bound what a client may hold up where there is no stream.
+const (
+	unreadTimeout = time.Second      // for a body that nobody reads
+	answerTimeout = 30 * time.Second // for taking an answer of ours, which is short
+)
+
+// limitBody bounds how long a request to one of our own doors may take: a second for a body
+// that the door does not ask for, Config.BodyTimeout from its first byte asked for on, and
+// a while for taking the answer. It returns the request that the door is to read.
+func (g *Gate) limitBody(w http.ResponseWriter, r *http.Request) *http.Request {
+	limitAnswer(w)
+	if r.ContentLength == 0 {
+		return r
+	}
+	// Over HTTP/2 no answer waits for a body, and a deadline that has passed stays passed.
+	if r.ProtoMajor == 1 {
+		limitRest(w, r, unreadTimeout)
+	}
+	// A copy: net/http knows by the body that it made itself how much of it may be left.
+	r2 := new(http.Request)
+	*r2 = *r
+	r2.Body = &timedBody{ReadCloser: r.Body, begin: func() { limitRest(w, r, g.BodyTimeout) }}
+	return r2
+}
+
+// timedBody is a body whose time begins when it is first read.
+type timedBody struct {
+	io.ReadCloser
+	begin func() // nil once it was read
+}
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	if b.begin != nil {
+		b.begin()
+		b.begin = nil
+	}
+	return b.ReadCloser.Read(p)
+}
+
+// limitRest bounds how long the rest of a request's body may take to arrive. Before
+// net/http sends an answer it reads some of what is left, so that the connection can be used again,
+// and by itself waits for a client that has stopped sending for as long as the client
+// likes. What has not come by then is never taken for another request: the connection is
+// closed. (To answer first and read then, with EnableFullDuplex, closes connections that
+// could go on and leaves open some that cannot.) Not every writer of an embedder can do it.
+func limitRest(w http.ResponseWriter, r *http.Request, timeout time.Duration) {
+	if r.ContentLength != 0 {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(timeout))
+	}
+}
+
+// limitAnswer bounds how long a client may take to take an answer of ours: one that sends
+// request after request and reads nothing would otherwise be waited for for ever.
+func limitAnswer(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
+}
+
+// limitUpload bounds the size of a body on its way to the service: one that says that it is too large
+// is refused here, any other fails with *http.MaxBytesError where it gets too large.
+func (g *Gate) limitUpload(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+	if g.MaxUpload == 0 || r.ContentLength == 0 {
+		return r, nil
+	}
+	if r.ContentLength > g.MaxUpload {
+		return r, &doorward.Error{Code: doorward.CodeTooLarge, Message: fmt.Sprintf("body: must not exceed %s", size(g.MaxUpload))}
+	}
+	r2 := new(http.Request)
+	*r2 = *r
+	r2.Body = http.MaxBytesReader(w, r.Body, g.MaxUpload)
+	return r2, nil
+}
+
+// size writes a number of bytes for people.
+func size(n int64) string {
+	for _, u := range []struct {
+		bytes int64
+		name  string
+	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
+		if n >= u.bytes && n%u.bytes == 0 {
+			return fmt.Sprintf("%d %s", n/u.bytes, u.name)
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
