@@ -109,8 +109,8 @@ func newServer(h http.Handler, l Limits, log *slog.Logger) *http.Server {
 			MaxReceiveBufferPerConnection: 1 << 20,
 			MaxReceiveBufferPerStream:     256 << 10,
 			// HTTP/2 knows no time for a head: who stops in the middle of one does not answer a ping either.
-			SendPingTimeout:  max(l.HeaderTimeout, time.Second),
-			PingTimeout:      15 * time.Second,
+			SendPingTimeout:  l.HeaderTimeout,
+			PingTimeout:      l.HeaderTimeout,
 			WriteByteTimeout: 30 * time.Second,
 		},
 		ReadHeaderTimeout: l.HeaderTimeout,

@@ -19,16 +19,39 @@ func (g *Gate) checkForm(r *http.Request) error {
 	if lines > g.MaxHeaders {
 		return &doorward.Error{Code: doorward.CodeHeaders, Message: "headers: must not be more than " + strconv.Itoa(g.MaxHeaders)}
 	}
+	if r.ProtoMajor >= 2 {
+		if err := checkHTTP2(r); err != nil {
+			return err
+		}
+	}
 	if r.URL.User != nil {
 		return doorward.Invalid("Host", "must not hold a user name or password")
 	}
 	if !validHost(r.Host) {
 		return doorward.Invalid("Host", "is not a host name or address, with or without a port")
 	}
-	// Over HTTP/1.1 net/http takes the header away. Over HTTP/2 it may stand beside :authority, and a
-	// service that believes one while the door judged the other is fooled (RFC 9113, section 8.3.1).
+	return nil
+}
+
+// checkHTTP2 refuses what HTTP/1.1 has no words for, or which net/http, that leaves it in, lets through: the
+// service behind is asked in HTTP/1.1, and must be asked what the door has judged.
+func checkHTTP2(r *http.Request) error {
+	for i := 0; i < len(r.Method); i++ {
+		if c := r.Method[i]; !unreserved(c) && strings.IndexByte("!#$%&'*+^`|", c) < 0 { // RFC 9110, section 5.6.2
+			return doorward.Invalid("method", "must be a word")
+		}
+	}
+	if !strings.HasPrefix(r.RequestURI, "/") {
+		return badPath("must begin with /")
+	}
+	// A Host may stand beside :authority, and who believes it where others believe the other is
+	// fooled (RFC 9113, section 8.3.1).
 	if hosts := r.Header["Host"]; len(hosts) > 1 || len(hosts) == 1 && !strings.EqualFold(hosts[0], r.Host) {
 		return doorward.Invalid("Host", "differs from :authority")
+	}
+	// Where it is none, or the request has no body, net/http takes it for 0 (section 8.1.1).
+	if lengths := r.Header["Content-Length"]; len(lengths) > 1 || len(lengths) == 1 && lengths[0] != strconv.FormatInt(r.ContentLength, 10) {
+		return doorward.Invalid("Content-Length", "is not the length of the body")
 	}
 	return nil
 }

@@ -68,9 +68,13 @@ func TestTheFormOfAHead(t *testing.T) {
 		"another host":            {http.Header{"Host": {"other"}}, "Host: differs from :authority"},
 		"an empty host":           {http.Header{"Host": {""}}, "Host: differs from :authority"},
 		"the same host":           {http.Header{"Host": {"DOOR"}}, ""},
+		"a length":                {http.Header{"Content-Length": {"0"}}, ""},
+		"a length that is none":   {http.Header{"Content-Length": {"+0"}}, "Content-Length: is not the length of the body"},
+		"a length of another":     {http.Header{"Content-Length": {"1"}}, "Content-Length: is not the length of the body"},
+		"a length twice":          {http.Header{"Content-Length": {"0", "0"}}, "Content-Length: is not the length of the body"},
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
-		r.Host, r.Header = "door", c.header
+		r.Host, r.Header, r.ProtoMajor = "door", c.header, 2
 		got := ""
 		if err := g.checkForm(r); err != nil {
 			got = err.Error()
