@@ -33,6 +33,15 @@ func (g *Gate) checkForm(r *http.Request) error {
 	return nil
 }
 
+// closeOld has the connection closed after an answer to HTTP/1.0. There net/http drops a
+// Transfer-Encoding unread, so what an earlier hop took for the body would be taken for
+// the next request (RFC 9112, section 6.1: the framing is faulty, and the connection to be closed).
+func closeOld(w http.ResponseWriter, r *http.Request) {
+	if !r.ProtoAtLeast(1, 1) {
+		w.Header().Set("Connection", "close")
+	}
+}
+
 // checkHTTP2 refuses what HTTP/1.1 has no words for, or which net/http, that leaves it in, lets through: the
 // service behind is asked in HTTP/1.1, and must be asked what the door has judged.
 func checkHTTP2(r *http.Request) error {

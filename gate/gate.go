@@ -137,6 +137,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o := g.judgeOrigin(r)
 	p := &Pass{RequestID: newRequestID(), Client: o.client, Peer: o.peer, Forwarded: o.forwarded, Secure: o.secure, Host: o.host, Path: r.URL.Path}
 	w.Header().Set("X-Request-Id", p.RequestID)
+	closeOld(w, r)
 	p.rule = "the form of a request"
 	r, err := g.scope(r, p)
 	if err != nil {
@@ -263,6 +264,7 @@ func (g *Gate) openService(w http.ResponseWriter, r *http.Request, p *Pass) erro
 	if err != nil {
 		return err
 	}
+	defer limitUnread(w, r) // the service may have answered before the end of the body
 	g.Carry(w, r.WithContext(context.WithValue(r.Context(), passKey{}, p)), p)
 	return nil
 }

@@ -24,10 +24,7 @@ func (g *Gate) limitBody(w http.ResponseWriter, r *http.Request) *http.Request {
 	if r.ContentLength == 0 {
 		return r
 	}
-	// Over HTTP/2 no answer waits for a body, and a deadline that has passed stays passed.
-	if r.ProtoMajor == 1 {
-		limitRest(w, r, unreadTimeout)
-	}
+	limitUnread(w, r)
 	// A copy: net/http knows by the body that it made itself how much of it may be left.
 	r2 := new(http.Request)
 	*r2 = *r
@@ -49,12 +46,22 @@ func (b *timedBody) Read(p []byte) (int, error) {
 	return b.ReadCloser.Read(p)
 }
 
-// limitRest bounds how long the rest of a request's body may take to arrive. Before
-// net/http sends an answer it reads some of what is left, so that the connection can be used again,
-// and by itself waits for a client that has stopped sending for as long as the client
+// limitUnread bounds how long a body is waited for that nobody reads any more. Before
+// net/http sends an answer, or closes the connection after one, it reads some of what is left, so
+// that the connection can be used again or the client get to read the answer, and by itself
+// waits for a client that has stopped sending for as long as the client
 // likes. What has not come by then is never taken for another request: the connection is
 // closed. (To answer first and read then, with EnableFullDuplex, closes connections that
-// could go on and leaves open some that cannot.) Not every writer of an embedder can do it.
+// could go on and leaves open some that cannot.) Over HTTP/2 nothing waits for a body, and a
+// deadline that has passed stays passed.
+func limitUnread(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 {
+		limitRest(w, r, unreadTimeout)
+	}
+}
+
+// limitRest bounds how long the rest of a request's body may take to arrive. Not every
+// writer of an embedder can do it.
 func limitRest(w http.ResponseWriter, r *http.Request, timeout time.Duration) {
 	if r.ContentLength != 0 {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(timeout))

@@ -49,7 +49,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 	g.Log.LogAttrs(r.Context(), level, "refused", attrs...)
 	g.Refused(status, e.Message)
 	limitAnswer(w)
-	limitRest(w, r, unreadTimeout)
+	limitUnread(w, r)
 	if status == http.StatusRequestEntityTooLarge && r.ProtoMajor == 1 {
 		h.Set("Connection", "close") // there is more of it than anybody wants to read
 	}
