@@ -17,7 +17,7 @@ type Limits struct {
 	Headers       int           // lines of a request's head
 	HeaderTimeout time.Duration // for a head to arrive
 	IdleTimeout   time.Duration // between two requests of a connection
-	BodyTimeout   time.Duration // for a body that is ours to read
+	BodyTimeout   time.Duration // for a body that is ours to read, and for an answer of ours
 	BodyBytes     int64         // of a body that goes to the service; 0 for no limit
 	StallTimeout  time.Duration // for a stream on which nothing moves; 0 for no limit
 	Connections   int           // of one address; 0 for no limit
@@ -39,7 +39,7 @@ func (l *Limits) rows() []setting {
 			help: "how long a connection is kept that asks for nothing",
 			set:  text(&l.IdleTimeout, positive)},
 		{key: "limits.body_timeout", fallback: "20s", metavar: "DURATION",
-			help: "longest that a body for one of our own doors may take to arrive",
+			help: "longest that a body for one of our own doors may take to arrive, or our answer to be taken",
 			set:  text(&l.BodyTimeout, positive)},
 		{key: "limits.body_bytes", unset: "no limit", metavar: "SIZE",
 			help: "largest body that goes to the service",

@@ -33,7 +33,7 @@ type Config struct {
 	Disabled bool
 
 	MaxHeaders  int           // header lines of a request; 0 is 200
-	BodyTimeout time.Duration // for a body that a door reads; 0 is 20 seconds
+	BodyTimeout time.Duration // for a body that a door reads to arrive, and for its answer to be taken; 0 is 20 seconds
 	MaxUpload   int64         // bytes of a body that goes to the service; 0 is no limit
 
 	Log     *slog.Logger
@@ -207,6 +207,9 @@ func (g *Gate) scope(r *http.Request, p *Pass) (*http.Request, error) {
 // openDoor judges a request to one of our own doors and lets it be answered.
 func (g *Gate) openDoor(w http.ResponseWriter, r *http.Request, p *Pass, d *Door) error {
 	p.rule = "door " + d.Method + " " + d.Pattern
+	if err := checkQuery(r); err != nil {
+		return err
+	}
 	reads, need, sameOrigin := d.Reads, d.Need, d.SameOrigin
 	// Asked before the mode: if a first user is made in between, the mode is the newer
 	// fact, and nobody is told to set up what has just been set up.
@@ -260,13 +263,7 @@ func (g *Gate) openService(w http.ResponseWriter, r *http.Request, p *Pass) erro
 	if err := g.admit(r, p); err != nil {
 		return err
 	}
-	r, err := g.limitUpload(w, r)
-	if err != nil {
-		return err
-	}
-	defer limitUnread(w, r) // the service may have answered before the end of the body
-	g.Carry(w, r.WithContext(context.WithValue(r.Context(), passKey{}, p)), p)
-	return nil
+	return g.carry(w, r, p)
 }
 
 // admit is the decision about the service behind, the same in every placement.

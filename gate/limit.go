@@ -1,26 +1,27 @@
 package gate
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"doorward"
 )
 
 // The server has neither a read nor a write time-out, since streams to the service last as
-// long as they last. These bound what a client may hold up where there is no stream.
-const (
-	unreadTimeout = time.Second      // for a body that nobody reads
-	answerTimeout = 30 * time.Second // for taking an answer of ours, which is short
-)
+// long as they last. This and Config.BodyTimeout bound what a client may hold up where
+// there is no stream.
+const unreadTimeout = time.Second // for a body that nobody reads
 
 // limitBody bounds how long a request to one of our own doors may take: a second for a body
 // that the door does not ask for, Config.BodyTimeout from its first byte asked for on, and
-// a while for taking the answer. It returns the request that the door is to read.
+// as long again for taking the answer. It returns the request that the door is to read.
 func (g *Gate) limitBody(w http.ResponseWriter, r *http.Request) *http.Request {
-	limitAnswer(w)
+	limitAnswer(w, 2*g.BodyTimeout)
 	if r.ContentLength == 0 {
 		return r
 	}
@@ -68,25 +69,71 @@ func limitRest(w http.ResponseWriter, r *http.Request, timeout time.Duration) {
 	}
 }
 
-// limitAnswer bounds how long a client may take to take an answer of ours: one that sends
+// limitAnswer bounds how long a client may take to take an answer of ours, which is short: one that sends
 // request after request and reads nothing would otherwise be waited for for ever.
-func limitAnswer(w http.ResponseWriter) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
+func limitAnswer(w http.ResponseWriter, timeout time.Duration) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(timeout))
 }
 
-// limitUpload bounds the size of a body on its way to the service: one that says that it is too large
-// is refused here, any other fails with *http.MaxBytesError where it gets too large.
-func (g *Gate) limitUpload(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
-	if g.MaxUpload == 0 || r.ContentLength == 0 {
-		return r, nil
+// maxParameters is far above what any door of ours reads.
+const maxParameters = 100
+
+// checkQuery refuses a query to one of our own doors that is longer than anybody should
+// take apart. What goes to the service goes as sent.
+func checkQuery(r *http.Request) error {
+	if strings.Count(r.URL.RawQuery, "&") >= maxParameters {
+		return doorward.Invalid("query", "must not hold more than %d parameters", maxParameters)
 	}
-	if r.ContentLength > g.MaxUpload {
-		return r, &doorward.Error{Code: doorward.CodeTooLarge, Message: fmt.Sprintf("body: must not exceed %s", size(g.MaxUpload))}
+	return nil
+}
+
+// carry takes a request on to the service. A body too large by its own word is refused here, any other
+// fails with *http.MaxBytesError where it gets too large.
+func (g *Gate) carry(w http.ResponseWriter, r *http.Request, p *Pass) error {
+	r = r.WithContext(context.WithValue(r.Context(), passKey{}, p))
+	if r.ContentLength == 0 {
+		g.Carry(w, r, p)
+		return nil
 	}
-	r2 := new(http.Request)
-	*r2 = *r
-	r2.Body = http.MaxBytesReader(w, r.Body, g.MaxUpload)
-	return r2, nil
+	if g.MaxUpload > 0 && r.ContentLength > g.MaxUpload {
+		return &doorward.Error{Code: doorward.CodeTooLarge, Message: "body: must not exceed " + size(g.MaxUpload)}
+	}
+	body, answered := &carriedBody{ReadCloser: r.Body}, false
+	if g.MaxUpload > 0 {
+		body.ReadCloser = http.MaxBytesReader(w, r.Body, g.MaxUpload)
+	}
+	r.Body = body
+	defer func() { body.leave(w, r, answered) }()
+	g.Carry(w, r, p)
+	answered = true
+	return nil
+}
+
+// carriedBody is a body on its way to the service, which may answer before its end.
+type carriedBody struct {
+	io.ReadCloser
+	ended atomic.Bool
+}
+
+func (b *carriedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.ended.Store(true)
+	}
+	return n, err
+}
+
+// leave ends a body that was not read to its end. Somebody may still be reading, so net/http would
+// interrupt that first, take the deadline away with it, and then wait without one.
+func (b *carriedBody) leave(w http.ResponseWriter, r *http.Request, answered bool) {
+	if r.ProtoMajor != 1 || b.ended.Load() {
+		return
+	}
+	if answered {
+		_ = http.NewResponseController(w).Flush() // the client need not wait for what it has not sent
+	}
+	limitUnread(w, r)
+	_ = b.Close()
 }
 
 // size writes a number of bytes for people.

@@ -48,10 +48,10 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 	}
 	g.Log.LogAttrs(r.Context(), level, "refused", attrs...)
 	g.Refused(status, e.Message)
-	limitAnswer(w)
+	limitAnswer(w, g.BodyTimeout)
 	limitUnread(w, r)
-	if status == http.StatusRequestEntityTooLarge && r.ProtoMajor == 1 {
-		h.Set("Connection", "close") // there is more of it than anybody wants to read
+	if r.ProtoMajor == 1 && (status == http.StatusRequestEntityTooLarge || status == http.StatusRequestTimeout) {
+		h.Set("Connection", "close") // there is more of it than anybody wants to read, or wait for
 	}
 	WriteJSON(w, status, errorBody{e.Message, "error"})
 }
