@@ -118,7 +118,7 @@ func hotDoor(t *testing.T, settings ...string) (*door, *faultyStore) {
 	t.Helper()
 	h, log, store := hotHouse(t, settings...)
 	d := &door{t: t, house: h, clock: &clock{}, log: log}
-	d.URL = "http://" + serveHot(t, newServer(h.handler, h.log))
+	d.URL = "http://" + serveHot(t, newServer(h.handler, h.settings.Limits, h.log))
 	return d, store
 }
 

@@ -23,13 +23,9 @@ import (
 	"doorward/web"
 )
 
-// What a connection may take of our time, and of our memory before it is judged.
 const (
-	headerTimeout  = 10 * time.Second
-	idleTimeout    = 2 * time.Minute
-	maxHeaderBytes = 32 << 10
-	stopTimeout    = 10 * time.Second // for requests under way when asked to stop; streams are cut then
-	sweepEvery     = time.Minute
+	stopTimeout = 10 * time.Second // for requests under way when asked to stop; streams are cut then
+	sweepEvery  = time.Minute
 )
 
 // serve runs the server until ctx ends, then lets requests under way finish.
@@ -47,15 +43,15 @@ func serve(ctx context.Context, s Settings, warnings []string, std Streams) (err
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s: %w; choose another with --listen", s.Listen, err)
 	}
-	servers := []*http.Server{newServer(h.handler, log)}
-	listeners := []net.Listener{listener}
+	servers := []*http.Server{newServer(h.handler, s.Limits, log)}
+	listeners := []net.Listener{h.limited(listener)}
 	if s.MetricsListen != "" {
 		l, err := net.Listen("tcp", s.MetricsListen)
 		if err != nil {
 			_ = listener.Close()
 			return fmt.Errorf("cannot listen on %s for metrics: %w", s.MetricsListen, err)
 		}
-		servers, listeners = append(servers, newServer(h.metrics.page(s.MetricsPath), log)), append(listeners, l)
+		servers, listeners = append(servers, newServer(h.metrics.page(s.MetricsPath), s.Limits, log)), append(listeners, l)
 		log.Info("serving metrics", "addr", l.Addr().String(), "path", s.MetricsPath)
 	}
 	h.announce(ctx, listener.Addr(), std.Err)
@@ -105,20 +101,6 @@ func run(ctx context.Context, h *house, servers []*http.Server, listeners []net.
 	}
 	log.Info("stopped")
 	return failure
-}
-
-func newServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler: h,
-		// "OPTIONS *" is for the door to answer, not for net/http past it.
-		DisableGeneralOptionsHandler: true,
-
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		// No write time-out: streams last as long as they last.
-	}
 }
 
 func newLog(s Settings, w io.Writer) *slog.Logger {
@@ -326,6 +308,7 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 			Disabled: s.AuthEnabled != nil && !*s.AuthEnabled,
 		},
 		CookieName: s.CookieName, PublicURL: s.PublicURL, TrustedOrigins: s.TrustedOrigins, TrustedProxies: s.TrustedProxies,
+		MaxHeaders: s.Limits.Headers, BodyTimeout: s.Limits.BodyTimeout, MaxUpload: s.Limits.BodyBytes,
 		ForwardBearer: s.ForwardCredentials == ForwardBearer,
 		Log:           h.log, Refused: h.metrics.refused,
 	})

@@ -54,6 +54,8 @@ type Settings struct {
 	PasswordMinLength int // characters
 	MaxStaleness      time.Duration
 
+	Limits Limits
+
 	SampleCommand []string // program and arguments; nil for the built-in
 	SampleTimeout time.Duration
 
@@ -244,6 +246,7 @@ func (s *Settings) table() []group {
 				help: "fewest characters of a new password",
 				set:  text(&s.PasswordMinLength, integer(1, 256))},
 		}},
+		{"Limits", s.Limits.rows()},
 		{"Our own paths and names", []setting{
 			{key: "paths.prefix", unset: "none", metavar: "PATH",
 				help: "path below which our own pages and endpoints are",
