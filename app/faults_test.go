@@ -72,9 +72,9 @@ const (
 func kindsOf(method string, underRequest bool) []faultKind {
 	kinds := []faultKind{fails, slow}
 	switch method {
-	case "Changes", "EndedSessions", "Sessions":
+	case "Changes", "EndedSessions", "Sessions", "LoadKeys", "LoadHolders":
 		kinds = append(kinds, breaksOff)
-	case "State", "KeyID", "User", "UserByName", "Users", "Session", "LastSessionEnd", "LastChange", "LockedFor", "Ping":
+	case "State", "KeyID", "User", "UserByName", "Users", "Session", "LastSessionEnd", "LastChange", "LockedFor", "Ping", "Key", "Keys":
 	default: // what changes something; to lose what was read is to have failed
 		kinds = append(kinds, lost)
 	}
@@ -306,6 +306,53 @@ func (f *faultyStore) Changes(ctx context.Context, after int64, yield func(doorw
 		return err
 	})
 	return last, err
+}
+
+func (f *faultyStore) CreateKey(ctx context.Context, k doorward.Key, hash doorward.SecretHash, limit int, check func(doorward.User) error, a doorward.AuditEntry) (made doorward.KeyState, err error) {
+	err = f.do("CreateKey", func() error { made, err = f.Store.CreateKey(ctx, k, hash, limit, check, a); return err })
+	return made, err
+}
+
+func (f *faultyStore) Key(ctx context.Context, id string) (k doorward.KeyState, found bool, err error) {
+	err = f.do("Key", func() error { k, found, err = f.Store.Key(ctx, id); return err })
+	return k, found, err
+}
+
+func (f *faultyStore) Keys(ctx context.Context, q doorward.KeyQuery) (keys []doorward.KeyState, err error) {
+	err = f.do("Keys", func() error { keys, err = f.Store.Keys(ctx, q); return err })
+	return keys, err
+}
+
+func (f *faultyStore) RevokeKey(ctx context.Context, id string, check func(doorward.KeyState) error, a doorward.AuditEntry) (k doorward.KeyState, ended []doorward.EndedSession, found bool, err error) {
+	err = f.do("RevokeKey", func() error { k, ended, found, err = f.Store.RevokeKey(ctx, id, check, a); return err })
+	return k, ended, found, err
+}
+
+func (f *faultyStore) RotateKey(ctx context.Context, id string, rotate func(doorward.KeyState, time.Time) (doorward.KeyRotation, error), a doorward.AuditEntry) (old, next doorward.KeyState, ended []doorward.EndedSession, found bool, err error) {
+	err = f.do("RotateKey", func() error { old, next, ended, found, err = f.Store.RotateKey(ctx, id, rotate, a); return err })
+	return old, next, ended, found, err
+}
+
+func (f *faultyStore) CreateKeySession(ctx context.Context, id string, limit int, begin func(doorward.KeyState, time.Time) (doorward.Session, error), a doorward.AuditEntry) (found bool, err error) {
+	err = f.do("CreateKeySession", func() error { found, err = f.Store.CreateKeySession(ctx, id, limit, begin, a); return err })
+	return found, err
+}
+
+func (f *faultyStore) EndStoppedKeys(ctx context.Context, a doorward.AuditEntry) (ended []doorward.EndedSession, next time.Time, err error) {
+	err = f.do("EndStoppedKeys", func() error { ended, next, err = f.Store.EndStoppedKeys(ctx, a); return err })
+	return ended, next, err
+}
+
+func (f *faultyStore) NoteKeyUses(ctx context.Context, ids []string) error {
+	return f.do("NoteKeyUses", func() error { return f.Store.NoteKeyUses(ctx, ids) })
+}
+
+func (f *faultyStore) LoadKeys(ctx context.Context, ids []string, yield func(doorward.KeyRecord) error) error {
+	return faultyEach(f, "LoadKeys", yield, func(yield func(doorward.KeyRecord) error) error { return f.Store.LoadKeys(ctx, ids, yield) })
+}
+
+func (f *faultyStore) LoadHolders(ctx context.Context, ids []string, yield func(doorward.User) error) error {
+	return faultyEach(f, "LoadHolders", yield, func(yield func(doorward.User) error) error { return f.Store.LoadHolders(ctx, ids, yield) })
 }
 
 func (f *faultyStore) CountFailure(ctx context.Context, account string, policy doorward.LockoutPolicy) (left time.Duration, err error) {
