@@ -81,7 +81,7 @@ func ShownOfKey(key string) string {
 // whatever their case.
 type KeyQuery struct {
 	// Owner asks for a person's own. Else Org's are asked for, those in one of Workspaces
-	// or, with nil, in any; of all organizations, with neither.
+	// or, with nil, in any. With neither, all organizations' are asked for, in the order of their ids.
 	Owner      string
 	Org        string
 	Workspaces []string

@@ -182,7 +182,10 @@ func (s *Store) Keys(ctx context.Context, q doorward.KeyQuery) ([]doorward.KeySt
 	case q.Owner != "":
 		return a.keys(ctx, `SELECT `+keyColumns+from+`k.owner = $5`+order, append(args, q.Owner)...)
 	case q.Org == "":
-		return a.keys(ctx, `SELECT `+keyColumns+keyTables+`WHERE k.revoked = 0 AND k.id > $1 ORDER BY k.id LIMIT $2`, id, limit)
+		return a.keys(ctx, `
+			SELECT `+keyColumns+keyTables+`
+			WHERE k.revoked = 0 AND k.id > $1 AND k.canonical >= $2 AND k.canonical < $3 ORDER BY k.id LIMIT $4`,
+			id, search, search+keyNameEnd, limit)
 	case q.Workspaces == nil:
 		return a.keys(ctx, `SELECT `+keyColumns+from+`k.org = $5`+order, append(args, q.Org)...)
 	}
