@@ -2,6 +2,7 @@ package doorward_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -96,6 +97,13 @@ func TestKeysUnderRandomAdministration(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	db, err := sql.Open("sqlite", "file:"+fresh)
+	if err == nil {
+		_, err = db.Exec(`INSERT INTO workspaces VALUES ('default', 'lab', 'lab', 0)`)
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
 	empty, err := os.ReadFile(fresh)
 	if err != nil {
 		t.Fatal(err)
@@ -132,13 +140,16 @@ func TestKeysUnderRandomAdministration(t *testing.T) {
 		}
 		for i, role := range []doorward.Role{doorward.Superadmin, doorward.Admin, doorward.Editor, doorward.Viewer} {
 			u := doorward.User{ID: fmt.Sprintf("usr_%d", i), Username: string(role), Role: role, Org: doorward.Default, Workspaces: []string{doorward.Default}}
+			if i < 2 {
+				u.Workspaces = []string{doorward.Default, "lab"}
+			}
 			if err := w.store.CreateUser(w.ctx, u, keyModelHash, doorward.AuditEntry{}); err != nil {
 				r.Fatal(err)
 			}
 			w.users = append(w.users, &keyUser{User: u})
 		}
-		for range rapid.IntRange(5, 25).Draw(r, "steps") {
-			what := rapid.SampledFrom([]string{"make", "make", "make", "rotate", "remove", "role", "disable", "move", "delete"}).Draw(r, "what")
+		for range rapid.IntRange(15, 50).Draw(r, "steps") {
+			what := rapid.SampledFrom([]string{"make", "make", "make", "make", "rotate", "remove", "role", "role", "role", "disable", "disable", "move", "move", "move", "leave", "delete"}).Draw(r, "what")
 			done := w.step(r, what)
 			seen[fmt.Sprintf("%s: %v", what, done)]++
 			w.check(r, 0)
@@ -156,7 +167,7 @@ func TestKeysUnderRandomAdministration(t *testing.T) {
 		w.nodes[1] = again
 		w.check(r, 1)
 	})
-	for _, what := range []string{"make", "rotate", "remove", "role", "disable", "move", "delete"} {
+	for _, what := range []string{"make", "rotate", "remove", "role", "disable", "move", "leave", "delete"} {
 		if seen[what+": true"] == 0 {
 			t.Errorf("nothing was ever done: %s (%v)", what, seen)
 		}
@@ -167,18 +178,25 @@ func TestKeysUnderRandomAdministration(t *testing.T) {
 // step does one thing as somebody, and reports whether it was allowed.
 func (w *keyWorld) step(r *rapid.T, what string) bool {
 	by := rapid.SampledFrom(w.users).Draw(r, "by")
+	if what != "make" && what != "remove" && rapid.IntRange(0, 3).Draw(r, "the superadmin") > 0 {
+		by = w.users[0] // most others may not
+	}
 	if by.gone || by.Disabled {
 		return false // the door would not have let them in
 	}
 	a := w.nodes[0]
-	workspace := rapid.SampledFrom([]string{"", doorward.Default}).Draw(r, "workspace")
+	workspace := rapid.SampledFrom([]string{"", doorward.Default, "lab"}).Draw(r, "workspace")
 	caller := by.caller("")
 	if what == "make" {
 		role, service := rapid.SampledFrom(doorward.Roles[:]).Draw(r, "role"), rapid.Bool().Draw(r, "service")
 		made, secret, err := a.CreateKey(w.ctx, caller, doorward.NewKey{Name: "k", Role: string(role), Workspace: workspace, Service: service})
-		member := slices.Contains(by.Workspaces, doorward.Default)
+		where := workspace
+		if where == "" {
+			where = caller.Workspace
+		}
+		member := slices.Contains(by.Workspaces, where)
 		allowed := by.Role.AtLeast(role) && (!service || by.Role.AtLeast(doorward.Admin)) &&
-			(member || service && by.Role == doorward.Superadmin && workspace != "")
+			(member || service && by.Role == doorward.Superadmin && where != "")
 		if (err == nil) != allowed {
 			r.Fatalf("%s makes a key with role %s, service %v, in %q: %v", by.Username, role, service, workspace, err)
 		}
@@ -224,6 +242,9 @@ func (w *keyWorld) step(r *rapid.T, what string) bool {
 		return false
 	}
 	if what == "delete" {
+		if rapid.IntRange(0, 3).Draw(r, "spared") > 0 {
+			return false
+		}
 		if err := a.DeleteUser(w.ctx, caller, u.ID); err != nil {
 			return false
 		}
@@ -239,7 +260,9 @@ func (w *keyWorld) step(r *rapid.T, what string) bool {
 		off := rapid.Bool().Draw(r, "disabled")
 		c.Disabled = &off
 	case "move":
-		// There is one workspace: away is behind the verbs' back, as by an administrator of it.
+		c.Workspaces = rapid.SampledFrom([][]string{{doorward.Default}, {"lab"}, {"lab", doorward.Default}}).Draw(r, "workspaces")
+	case "leave":
+		// A member of nothing, or no member any more, is what the verbs make of nobody.
 		_, _, _, err := w.store.ChangeUser(w.ctx, u.ID, func(u doorward.User, _ doorward.Census) (doorward.User, error) {
 			if u.Workspaces = nil; rapid.Bool().Draw(r, "back") {
 				u.Workspaces = []string{doorward.Default}

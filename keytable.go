@@ -250,6 +250,35 @@ func (t *keyTable) setOwner(u User) {
 	}
 }
 
+// orphan takes out the keys of o in workspaces that the owner is no member of: they are dead
+// for good, whatever the owner becomes next. It looks at all keys. It is called with mu held.
+func (t *keyTable) orphan(o *keyOwner) {
+	var dead []SecretHash
+	is := o.is.Load()
+	for i := range t.rows {
+		if r := t.rows[i].Load(); r != nil {
+			for j := range r.slots {
+				if e := &r.slots[j]; e.owner == o && !is.workspaces.Has(e.grant.workspace) {
+					dead = append(dead, e.hash)
+				}
+			}
+		}
+	}
+	for _, h := range dead {
+		t.remove(h)
+	}
+}
+
+// within reports whether all of w are in others.
+func (w Workspaces) within(others Workspaces) bool {
+	for _, id := range w.List() {
+		if !others.Has(id) {
+			return false
+		}
+	}
+	return true
+}
+
 // identity is who shows the key at the time now, or why it is no good.
 func (e *keyEntry) identity(now time.Time) (Identity, error) {
 	g := e.grant

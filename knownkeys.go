@@ -147,6 +147,9 @@ func (a *Authority) holderChanged(u User) {
 	if o := a.known.owners[u.ID]; o != nil {
 		if is := o.is.Load(); is != nil && is.version <= u.Version {
 			a.known.setOwner(u)
+			if !is.workspaces.within(o.is.Load().workspaces) {
+				a.known.orphan(o)
+			}
 		}
 	}
 }
