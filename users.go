@@ -142,6 +142,7 @@ func (a *Authority) ChangeUser(ctx context.Context, by Caller, id string, c User
 	case !found:
 		return User{}, NotFound("user")
 	}
+	a.holderChanged(u)
 	a.revoke(ended...)
 	return u, nil
 }
@@ -183,6 +184,7 @@ func (a *Authority) DeleteUser(ctx context.Context, by Caller, id string) error 
 	case !found:
 		return NotFound("user")
 	}
+	a.holderGone(id)
 	a.revoke(ended...)
 	return nil
 }

@@ -230,7 +230,7 @@ func (h *house) openAuthority(ctx context.Context, current doorward.Secret, prev
 	}
 	h.authority, err = doorward.New(ctx, doorward.Config{
 		Store: h.store, Keys: keys, Salt: salt, Hasher: hasher,
-		Credentials: configuredCredentials(s), OpenAllowed: openAllowed(s),
+		Credentials: configuredCredentials(s), OpenAllowed: openAllowed(s), KeyPrefix: s.KeyPrefix,
 		AccessLife: s.JWTExpiry, RefreshLife: s.JWTRefreshExpiry,
 		SessionLife: s.SessionLifetime, SessionMaxAge: s.SessionMaxAge,
 		RefreshRules: doorward.RefreshRules{RetryWindow: s.RefreshRetryWindow, Strict: s.RefreshReuse == RefreshStrict},
@@ -341,6 +341,7 @@ func (h *house) runBeside(ctx context.Context) (stop func()) {
 	var all sync.WaitGroup
 	all.Go(func() { h.authority.Follow(ctx) })
 	all.Go(func() { h.sweep(ctx) })
+	all.Go(func() { h.authority.RecordKeyUse(ctx) })
 	return func() {
 		cancel()
 		all.Wait()

@@ -207,12 +207,11 @@ func shown(s string) string {
 	return strconv.Quote(s)
 }
 
-// maxDuration keeps every time that is computed from a setting far from overflow.
-const maxDuration = 36500 * 24 * time.Hour
+const maxDuration = doorward.MaxDuration
 
 // duration reads Go's form and days: 90s, 24h, 7d, 1d12h.
 func duration(s string) (time.Duration, error) {
-	d, ok := parseDuration(s)
+	d, ok := doorward.ParseDuration(s)
 	if !ok {
 		return 0, fmt.Errorf("%s is not a duration; write one like 90s, 24h or 7d", shown(s))
 	}
@@ -223,32 +222,6 @@ func duration(s string) (time.Duration, error) {
 		return 0, fmt.Errorf("%s is too long; the longest is 36500d", shown(s))
 	}
 	return d, nil
-}
-
-// parseDuration reports whether s is a duration at all.
-func parseDuration(s string) (time.Duration, bool) {
-	days, rest, found := strings.Cut(s, "d")
-	if !found {
-		d, err := time.ParseDuration(s)
-		return d, err == nil
-	}
-	if !digits(days) {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(days, 10, 32)
-	if err != nil {
-		return maxDuration + 1, true // only digits, so too many of them
-	}
-	var d time.Duration
-	if rest != "" {
-		if d, err = time.ParseDuration(rest); err != nil || !digits(rest[:1]) {
-			return 0, false
-		}
-	}
-	if n > int64(maxDuration/(24*time.Hour)) || d > maxDuration {
-		return maxDuration + 1, true
-	}
-	return time.Duration(n)*24*time.Hour + d, true
 }
 
 func digits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
