@@ -11,6 +11,7 @@ type NewUser struct {
 	Password   string
 	Role       string   // as sent; required except for the first user
 	Workspaces []string // nil: the one the request picked
+	MustChange bool     // the password is to be changed at the first sign-in; not of the first user
 }
 
 // CreateFirstUser makes the user that ends the first run. What allows it is the setup

@@ -38,17 +38,22 @@ func (a *Authority) CatchUp(ctx context.Context) error {
 	a.following.Lock()
 	defer a.following.Unlock()
 	began := a.cfg.Now()
+	moved := map[string]bool{}
 	last, err := a.cfg.Store.Changes(ctx, a.cursor, func(c Change) error {
 		switch c.What {
 		case SessionEnded:
 			a.revoke(EndedSession{ID: c.Target, Until: c.Until})
 		case KeysChanged:
 			a.signing = c.Target
+		case PlacesChanged:
+			moved[c.Target] = true
 		}
 		return nil
 	})
 	if errors.Is(err, ErrFeedGap) {
 		last, err = a.readAnew(ctx)
+	} else if err == nil {
+		err = a.readMoved(ctx, moved)
 	}
 	if err != nil {
 		a.outage.Store(true)
@@ -72,6 +77,9 @@ func (a *Authority) readAnew(ctx context.Context) (last int64, err error) {
 		return 0, err
 	}
 	a.signing = kid
+	if err := a.readPlaces(ctx); err != nil {
+		return 0, err
+	}
 	if last < a.cursor {
 		a.cfg.Log.ErrorContext(ctx, "ALARM", "err", "the database went backwards: it knows fewer changes than were read from it", "changes", last, "read", a.cursor)
 		a.seen.clear()
@@ -142,3 +150,37 @@ func (a *Authority) Current(context.Context) error {
 }
 
 var errStale = errors.New("what other nodes have changed could not be read for max_staleness")
+
+// Places says which organizations and workspaces there are, as far as this node has heard.
+func (a *Authority) Places() *Places { return a.places.Load() }
+
+func (a *Authority) readPlaces(ctx context.Context) error {
+	p, err := NewPlaces(func(yield func(Organization, []string) error) error {
+		return a.cfg.Store.Places(ctx, "", yield)
+	})
+	if err == nil {
+		a.places.Store(p)
+	}
+	return err
+}
+
+// readMoved reads anew what there is of each organization in which something came or went.
+// Reading is better than being told: it does not matter in which order one hears of things.
+func (a *Authority) readMoved(ctx context.Context, orgs map[string]bool) error {
+	if len(orgs) > 16 {
+		return a.readPlaces(ctx)
+	}
+	for org := range orgs {
+		var at *tenant
+		err := a.cfg.Store.Places(ctx, org, func(o Organization, workspaces []string) error {
+			is := newTenant(o, workspaces)
+			at = &is
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		a.places.Store(a.places.Load().with(org, at))
+	}
+	return nil
+}

@@ -28,7 +28,7 @@ func (a *Authority) CreateUser(ctx context.Context, by Caller, n NewUser) (User,
 	if err != nil {
 		return User{}, err
 	}
-	u.Org = by.Org
+	u.Org, u.MustChange = by.Org, n.MustChange
 	hash, err := a.cfg.Hasher.Hash(ctx, n.Password)
 	if err != nil {
 		return User{}, err
@@ -43,7 +43,7 @@ func (a *Authority) CreateUser(ctx context.Context, by Caller, n NewUser) (User,
 // checkWorkspaces refuses workspaces that by may not give.
 func (by Caller) checkWorkspaces(ids []string) error {
 	for _, id := range ids {
-		if !by.Workspaces.Has(id) {
+		if !by.may(id) {
 			return Invalid("workspaces", "there is no workspace of that name that you could give")
 		}
 	}
@@ -59,28 +59,27 @@ func (by Caller) manages(u User) error {
 	if !by.Role.AtLeast(u.Role) {
 		return ErrForbidden
 	}
-	if by.Role != Superadmin {
-		for _, id := range u.Workspaces {
-			if !by.Workspaces.Has(id) {
-				return ErrForbidden
-			}
+	for _, id := range u.Workspaces {
+		if !by.may(id) {
+			return ErrForbidden
 		}
 	}
 	return nil
 }
 
-// Users lists a page of the caller's organization's users, and where the next page begins (empty
-// at the end).
+// Users lists a page of the people of the organization that the request acts in, and where
+// the next page begins (empty at the end). Admins see all of them; whom they manage is
+// another matter. search is a part of a username: names that begin with it come first,
+// then those that hold it elsewhere, of which a page looks at so many names at most, so
+// that it may be short though more follow.
 func (a *Authority) Users(ctx context.Context, by Caller, search, after string, limit int) ([]User, string, error) {
-	users, err := a.cfg.Store.Users(ctx, UserQuery{Org: by.Org, Search: search, After: after, Limit: limit + 1})
+	if !by.Role.AtLeast(Admin) {
+		return nil, "", ErrForbidden
+	}
+	users, next, err := a.cfg.Store.Users(ctx, UserQuery{Org: by.Org, Search: search, After: after, Limit: limit})
 	if err != nil {
 		return nil, "", Unavailable(err)
 	}
-	if len(users) <= limit {
-		return users, "", nil
-	}
-	users = users[:limit]
-	next, _ := CanonicalUsername(users[limit-1].Username)
 	return users, next, nil
 }
 
