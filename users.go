@@ -185,3 +185,22 @@ func (a *Authority) DeleteUser(ctx context.Context, by Caller, id string) error 
 	a.revoke(ended...)
 	return nil
 }
+
+// UnlockUser clears the failures counted for a user's account, which ends its lock.
+func (a *Authority) UnlockUser(ctx context.Context, by Caller, id string) error {
+	u, found, err := a.cfg.Store.User(ctx, id)
+	switch {
+	case err != nil:
+		return Unavailable(err)
+	case !found:
+		return NotFound("user")
+	}
+	if err := by.manages(u); err != nil {
+		return err
+	}
+	canonical, _ := CanonicalUsername(u.Username)
+	if err := a.cfg.Store.ClearFailures(context.WithoutCancel(ctx), canonical, by.Audit("user.unlock", id, "")); err != nil {
+		return Refusal(err)
+	}
+	return nil
+}
