@@ -5,9 +5,12 @@ import (
 	"slices"
 )
 
-// CreateUser makes a user for by, who needs at least the role admin (the door has asked
-// for it). Nobody grants a role above their own.
+// CreateUser makes a user for by, who needs at least the role admin, in the organization that
+// the request acts in. Nobody grants a role above their own.
 func (a *Authority) CreateUser(ctx context.Context, by Caller, n NewUser) (User, error) {
+	if !by.Role.AtLeast(Admin) {
+		return User{}, ErrForbidden
+	}
 	if n.Role == "" {
 		return User{}, Invalid("role", "is required: one of superadmin, admin, editor, viewer")
 	}
@@ -50,13 +53,13 @@ func (by Caller) checkWorkspaces(ids []string) error {
 	return nil
 }
 
-// manages decides whether by may act on u: not found for another organization's people,
-// refused for people above oneself or in workspaces beyond one's own.
+// manages decides whether by, an admin at least, may act on u: not found for another
+// organization's people, refused for people above oneself or in workspaces beyond one's own.
 func (by Caller) manages(u User) error {
 	if u.Org != by.Org {
 		return NotFound("user")
 	}
-	if !by.Role.AtLeast(u.Role) {
+	if !by.Role.AtLeast(Admin) || !by.Role.AtLeast(u.Role) {
 		return ErrForbidden
 	}
 	for _, id := range u.Workspaces {
