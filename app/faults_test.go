@@ -308,8 +308,8 @@ func (f *faultyStore) Changes(ctx context.Context, after int64, yield func(doorw
 	return last, err
 }
 
-func (f *faultyStore) CountFailure(ctx context.Context, account string, policy doorward.LockoutPolicy) (left time.Duration, err error) {
-	err = f.do("CountFailure", func() error { left, err = f.Store.CountFailure(ctx, account, policy); return err })
+func (f *faultyStore) CountFailure(ctx context.Context, account string, policy doorward.LockoutPolicy, a doorward.AuditEntry) (left time.Duration, err error) {
+	err = f.do("CountFailure", func() error { left, err = f.Store.CountFailure(ctx, account, policy, a); return err })
 	return left, err
 }
 
@@ -320,6 +320,19 @@ func (f *faultyStore) LockedFor(ctx context.Context, account string) (left time.
 
 func (f *faultyStore) ClearFailures(ctx context.Context, account string, a doorward.AuditEntry) error {
 	return f.do("ClearFailures", func() error { return f.Store.ClearFailures(ctx, account, a) })
+}
+
+func (f *faultyStore) WriteAudit(ctx context.Context, a doorward.AuditEntry) error {
+	return f.do("WriteAudit", func() error { return f.Store.WriteAudit(ctx, a) })
+}
+
+func (f *faultyStore) Audit(ctx context.Context, q doorward.AuditQuery) (page []doorward.AuditRecord, err error) {
+	err = f.do("Audit", func() error { page, err = f.Store.Audit(ctx, q); return err })
+	return page, err
+}
+
+func (f *faultyStore) PruneAudit(ctx context.Context, keep time.Duration) error {
+	return f.do("PruneAudit", func() error { return f.Store.PruneAudit(ctx, keep) })
 }
 
 func (f *faultyStore) Ping(ctx context.Context) error {

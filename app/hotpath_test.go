@@ -317,7 +317,7 @@ func BenchmarkDoor(b *testing.B) {
 	ok := func(w http.ResponseWriter) { _, _ = io.WriteString(w, "ok") }
 	g, err := gate.New(gate.Config{
 		Authority: h.authority, Log: h.log,
-		Doors: api.Doors(api.Config{Authority: h.authority, CookieName: h.settings.CookieName, Health: &api.Health{}, HealthPath: "/health", Metrics: http.NotFoundHandler(), MetricsPath: "/metrics"}),
+		Rules: gate.Rules{Doors: api.Doors(api.Config{Authority: h.authority, CookieName: h.settings.CookieName, Health: &api.Health{}, HealthPath: "/health", Metrics: http.NotFoundHandler(), MetricsPath: "/metrics"})},
 		Carry: func(w http.ResponseWriter, _ *http.Request, _ *gate.Pass) { ok(w) },
 	})
 	if err != nil {

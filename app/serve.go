@@ -237,9 +237,9 @@ func (h *house) openAuthority(ctx context.Context, current doorward.Secret, prev
 		RefreshRules: doorward.RefreshRules{RetryWindow: s.RefreshRetryWindow, Strict: s.RefreshReuse == RefreshStrict},
 		Lockout:      doorward.LockoutPolicy{Attempts: s.LockoutAttempts, Window: s.LockoutWindow, Duration: s.LockoutDuration},
 		Passwords:    doorward.PasswordPolicy{MinLength: s.PasswordMinLength},
-		MaxStaleness: s.MaxStaleness,
-		ReloadKeys:   h.reloadKeys(salt),
-		Now:          h.now, Rand: rand.Reader, Log: h.log,
+		MaxStaleness: s.MaxStaleness, AuditRetention: s.AuditRetention,
+		ReloadKeys: h.reloadKeys(salt),
+		Now:        h.now, Rand: rand.Reader, Log: h.log,
 	})
 	if err != nil {
 		return err

@@ -57,7 +57,7 @@ func exercise(t *testing.T, s *Store, c *clock) {
 	_, err = s.Users(ctx, doorward.UserQuery{Org: doorward.Default, Search: "a", Limit: 10})
 	try("users", err)
 	for range 4 {
-		_, err = s.CountFailure(ctx, "anna", lockSoon)
+		_, err = s.CountFailure(ctx, "anna", lockSoon, noted)
 		try("count", err)
 	}
 	_, err = s.LockedFor(ctx, "anna")
@@ -101,6 +101,15 @@ func exercise(t *testing.T, s *Store, c *clock) {
 	_, err = s.State(ctx)
 	try("state", err)
 	try("ping", s.Ping(ctx))
+	try("write audit", s.WriteAudit(ctx, noted))
+	for _, q := range []doorward.AuditQuery{
+		{}, {Orgs: []string{"default", ""}}, {Orgs: []string{"default"}, Action: "user.create"}, {Orgs: []string{"default"}, Action: "tes."},
+		{Orgs: []string{"default"}, Actor: "usr_a"}, {Orgs: []string{"default"}, Target: "x"}, {Orgs: []string{"default"}, RequestID: "r1"},
+	} {
+		_, err = s.Audit(ctx, q)
+		try("audit", err)
+	}
+	try("prune audit", s.PruneAudit(ctx, time.Hour))
 	try("prune", s.Prune(ctx, time.Hour))
 }
 
@@ -139,6 +148,14 @@ func TestEveryStatementUsesAnIndex(t *testing.T) {
 		"SEARCH sessions USING INDEX sessions_prune (ends<?)":                          false,
 		"SEARCH lockouts USING INDEX lockouts_prune (last<?)":                          false,
 		"SEARCH u USING INDEX users_page (org=? AND canonical>?)":                      false,
+		// pages of the audit log
+		"SEARCH audit USING INDEX audit_time (time>? AND time<?)":                                  false,
+		"SEARCH audit USING INDEX audit_org (org=? AND time>? AND time<?)":                         false,
+		"SEARCH audit USING INDEX audit_action (<expr>=? AND action=? AND time>? AND time<?)":      false,
+		"SEARCH audit USING COVERING INDEX audit_action (<expr>=? AND action>? AND action<?)":      false,
+		"SEARCH audit USING INDEX audit_actor (<expr>=? AND actor=? AND time>? AND time<?)":        false,
+		"SEARCH audit USING INDEX audit_target (<expr>=? AND target=? AND time>? AND time<?)":      false,
+		"SEARCH audit USING INDEX audit_request (request_id=? AND <expr>=? AND time>? AND time<?)": false,
 	}
 	for _, text := range texts {
 		for _, step := range plan(t, w, text, args[:]) {

@@ -20,7 +20,7 @@ func (s *Store) SignIn(ctx context.Context, n doorward.Session, version int64, a
 		if !same {
 			return doorward.ErrChanged
 		}
-		if err := t.clearFailures(ctx, account); err != nil {
+		if err := t.clearFailures(ctx, account, a.RequestID); err != nil {
 			return err
 		}
 		return t.createSession(ctx, n, limit, a)

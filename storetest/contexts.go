@@ -146,10 +146,13 @@ func (k *kit) everyMethod(ctx context.Context, u doorward.User, s doorward.Sessi
 			return k.EndedSessions(ctx, func(doorward.EndedSession) error { return nil })
 		},
 		"CountFailure": func() error {
-			_, err := k.CountFailure(ctx, "anna", doorward.LockoutPolicy{Attempts: 1, Window: time.Hour, Duration: time.Hour})
+			_, err := k.CountFailure(ctx, "anna", doorward.LockoutPolicy{Attempts: 1, Window: time.Hour, Duration: time.Hour}, entry("x"))
 			return err
 		},
 		"LockedFor":     func() error { _, err := k.LockedFor(ctx, "anna"); return err },
 		"ClearFailures": func() error { return k.ClearFailures(ctx, "anna", entry("x")) },
+		"WriteAudit":    func() error { return k.WriteAudit(ctx, entry("x")) },
+		"Audit":         func() error { _, err := k.Audit(ctx, doorward.AuditQuery{Limit: 1}); return err },
+		"PruneAudit":    func() error { return k.PruneAudit(ctx, 0) },
 	}
 }

@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) (s doorward.Store, advance func(t
 		{"lockouts", lockoutTests},
 		{"prune", pruneTests},
 		{"feed", feedTests},
+		{"audit", auditTests},
 		{"callers who leave", contextTests},
 		{"races", raceTests},
 		{"model", modelTests},
