@@ -48,6 +48,7 @@ func Doors(c Config) []gate.Door {
 		{Method: patch, Pattern: human + "/users/{id}", Reads: gate.ReadsAll, Need: admin, Handle: a.changeUser},
 		{Method: del, Pattern: human + "/users/{id}", Reads: gate.ReadsAll, Need: admin, Handle: a.deleteUser},
 		{Method: post, Pattern: human + "/admin-reset-password", Reads: gate.ReadsAll, Need: admin, Handle: a.resetPassword},
+		{Method: get, Pattern: human + "/audit", Reads: gate.ReadsAll, Need: admin, Handle: a.audit},
 	}
 	if c.Health != nil && c.HealthPath != "" {
 		health := func(path string, h func(http.ResponseWriter, *http.Request, *gate.Pass) error) gate.Door {

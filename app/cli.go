@@ -53,6 +53,7 @@ type grammar struct {
 	Explain     explainCmd     `cmd:"" help:"Say what the door makes of a request, and which rule decides."`
 	GenerateKey generateKeyCmd `cmd:"" help:"Print a new API key."`
 	Session     sessionCmd     `cmd:"" help:"List sessions, or end them."`
+	Audit       auditCmd       `cmd:"" help:"Print who did what to whom: the audit log."`
 	Secret      secretCmd      `cmd:"" help:"Replace the secret that signs tokens."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
