@@ -1153,6 +1153,7 @@ func stories() []story {
 			login("mallory", "mallory", passwordOf("mallory")),
 			login("root", "root", root),
 			get("root.token"),
+			{name: "root reads the audit log", send: "GET /api/auth/audit", bearer: "{root.token}"},
 			restarted(),
 			nobody("nobody reads", "GET /x"),
 			{name: "another first user", send: "POST /api/auth/users", body: account("trudy", ""), keep: "trudy", once: true},

@@ -302,7 +302,7 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 		health.Warnings = append(health.Warnings, "auth.enabled=false: the service is open to all")
 	}
 	g, err := gate.New(gate.Config{
-		Authority: h.authority, Carry: carry, SignInPage: web.SignInPage(s.PathPrefix),
+		Authority: h.authority, Carry: carry, SignInPage: web.SignInPage(s.PathPrefix), SetupPage: web.SetupPage(s.PathPrefix),
 		Rules: gate.Rules{
 			Doors: doors(s, h.authority, health, h.metrics.handler()), Prefix: s.PathPrefix,
 			Routes: s.Routes, Upstreams: patternsOf(s.behind()),
