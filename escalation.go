@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Of what one actor is refused, so many entries are written in a minute, and the rest are
+// Of what one actor is refused, so many entries are written in ten minutes, and the rest are
 // counted: the log must tell of who tries, and must not be filled by who does nothing else.
 const (
-	refusalsAMinute = 10
-	refusalWindow   = time.Minute
+	refusalsAtOnce = 10
+	refusalWindow  = 10 * time.Minute
 )
 
 // refusals counts what actors were refused lately. Only who has come through a door that
@@ -43,7 +43,7 @@ func (r *refusals) count(e AuditEntry, now time.Time) bool {
 		c = &refusalCount{since: now}
 		r.of[key] = c
 	}
-	if c.written < refusalsAMinute {
+	if c.written < refusalsAtOnce {
 		c.written++
 		return true
 	}
@@ -52,7 +52,7 @@ func (r *refusals) count(e AuditEntry, now time.Time) bool {
 	return false
 }
 
-// over forgets the counts whose minute is over, and returns an entry for each of them that
+// over forgets the counts whose time is over, and returns an entry for each of them that
 // was not written in full.
 func (r *refusals) over(now time.Time) []AuditEntry {
 	r.mu.Lock()

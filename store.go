@@ -25,6 +25,7 @@ type Store interface {
 	LockoutStore
 	FeedStore
 	AuditStore
+	HeldSessionStore
 
 	// Ping reports whether the store can be read now.
 	Ping(ctx context.Context) error
@@ -162,6 +163,7 @@ type SessionStore interface {
 type SessionQuery struct {
 	User       string
 	Credential string
+	Keep       string // but not this one; only EndSessions reads it, and only beside one of the others
 }
 
 // ListedSession is a session with what a list of sessions shows beside it.
@@ -231,4 +233,13 @@ type AuditStore interface {
 	Audit(ctx context.Context, q AuditQuery) ([]AuditRecord, error)
 	// PruneAudit deletes what is older than keep, in small steps as Prune does.
 	PruneAudit(ctx context.Context, keep time.Duration) error
+}
+
+// HeldSessionStore reads sessions for those whose they are.
+type HeldSessionStore interface {
+	// HeldSession reads a session, ended or not, with whose it is.
+	HeldSession(ctx context.Context, id string) (HeldSession, bool, error)
+	// SessionPage returns at most limit of the sessions that live and that q, which names a user or
+	// a credential, picks: those that end last first, from after on (zero for the first page).
+	SessionPage(ctx context.Context, q SessionQuery, after SessionMark, limit int) ([]ListedSession, error)
 }

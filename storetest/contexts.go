@@ -151,8 +151,13 @@ func (k *kit) everyMethod(ctx context.Context, u doorward.User, s doorward.Sessi
 		},
 		"LockedFor":     func() error { _, err := k.LockedFor(ctx, "anna"); return err },
 		"ClearFailures": func() error { return k.ClearFailures(ctx, "anna", entry("x")) },
-		"WriteAudit":    func() error { return k.WriteAudit(ctx, entry("x")) },
-		"Audit":         func() error { _, err := k.Audit(ctx, doorward.AuditQuery{Limit: 1}); return err },
-		"PruneAudit":    func() error { return k.PruneAudit(ctx, 0) },
+		"HeldSession":   func() error { _, _, err := k.HeldSession(ctx, s.ID); return err },
+		"SessionPage": func() error {
+			_, err := k.SessionPage(ctx, doorward.SessionQuery{User: u.ID}, doorward.SessionMark{}, 1)
+			return err
+		},
+		"WriteAudit": func() error { return k.WriteAudit(ctx, entry("x")) },
+		"Audit":      func() error { _, err := k.Audit(ctx, doorward.AuditQuery{Limit: 1}); return err },
+		"PruneAudit": func() error { return k.PruneAudit(ctx, 0) },
 	}
 }

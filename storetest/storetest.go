@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) (s doorward.Store, advance func(t
 		{"prune", pruneTests},
 		{"feed", feedTests},
 		{"audit", auditTests},
+		{"held sessions", heldSessionTests},
 		{"callers who leave", contextTests},
 		{"races", raceTests},
 		{"model", modelTests},
