@@ -81,6 +81,7 @@ func openSQLite(ctx context.Context, path string, now func() time.Time) (_ *Stor
 		await:    watch.await,
 		together: 128,
 		undone:   sqliteUndone,
+		backUp:   sqliteBackUp,
 	}
 	// One writer is all that SQLite allows, so no row and no name needs a lock.
 	writers.SetMaxOpenConns(1)
