@@ -13,11 +13,11 @@ import (
 const (
 	refusalsAtOnce = 10
 	refusalWindow  = 10 * time.Minute
+	refusedActors  = 500 // that have a count of their own: who has one admin's token can call clients as they like
 )
 
-// refusals counts what actors were refused lately. Only who has come through a door that
-// asks for a role is counted, so there are no more of them than there are credentials. The
-// zero value is ready; safe for concurrent use.
+// refusals counts what actors were refused lately. The zero value is ready; safe for
+// concurrent use.
 type refusals struct {
 	mu sync.Mutex
 	of map[string]*refusalCount // by actor
@@ -38,6 +38,9 @@ func (r *refusals) count(e AuditEntry, now time.Time) bool {
 		r.of = map[string]*refusalCount{}
 	}
 	key := string(e.ActorKind) + " " + e.Org + " " + e.Actor
+	if r.of[key] == nil && len(r.of) >= refusedActors {
+		key = "" // all others together
+	}
 	c := r.of[key]
 	if c == nil {
 		c = &refusalCount{since: now}

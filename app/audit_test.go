@@ -1,11 +1,13 @@
 package app
 
 import (
+	"bufio"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -132,7 +134,7 @@ func TestEachVerbWritesItsEntry(t *testing.T) {
 		secrets = append(secrets, "hunter2-hunter2")
 		step("a wrong current password", post("/api/auth/change-password", bearer(anna), `{"current_password":"`+wrongPassword+`","new_password":"another password"}`),
 			want{"user.password", "failed", annaID, annaID, "default", "wrong current password"})
-		a = step("the one that locks", post("/api/auth/login", nobody, credentialsJSON("anna", wrongPassword)),
+		step("the one that locks", post("/api/auth/login", nobody, credentialsJSON("anna", wrongPassword)),
 			want{"user.sign_in", "failed", "", annaID, "default", ""}, want{"user.lock", "done", "", annaID, "default", "*"})
 		step("at a locked account", post("/api/auth/login", nobody, credentialsJSON("anna", "password of anna")))
 		step("reset", post("/api/auth/admin-reset-password", by, `{"user_id":"`+annaID+`","new_password":"password two of anna"}`),
@@ -401,4 +403,94 @@ func TestTheAuditLogIsKeptAsLongAsSaid(t *testing.T) {
 			t.Error("an entry did not go")
 		}
 	})
+}
+
+// TestEachCommandWritesItsEntry: who works on the database itself is in the log as well, and
+// nobody is taken for them.
+func TestEachCommandWritesItsEntry(t *testing.T) {
+	onBoth(t, func(t *testing.T, e engine) {
+		d := e.machineDoor(t)
+		d.do("POST", "/api/auth/users", apiKey(machineKey), jsonBody(firstUserBody)).want(201)
+		root, _ := d.signIn("root", rootPassword)
+		_, anna, _ := d.newUser(root, "anna", "editor")
+		one, _ := d.exchange(machineToken, "one")
+		d.exchange(machineToken, "two")
+		id := claimsOf(t, one).Session
+		credential := d.listedSessions()[id].Credential
+		annas := claimsOf(t, anna).Session
+		type want struct{ action, target, org, detail string }
+		for _, c := range []struct {
+			args  []string
+			wants []want
+		}{
+			{[]string{"session", "list"}, nil},
+			{[]string{"audit"}, nil},
+			{[]string{"session", "revoke", annas}, []want{{"session.end", annas, "default", "command line"}}},
+			{[]string{"session", "revoke", annas}, nil}, // it had ended before
+			{[]string{"session", "revoke", "--user", "anna"}, nil},
+			{[]string{"session", "revoke", "--user", "root"}, []want{{"session.end", claimsOf(t, root).Subject, "default", "command line"}}},
+			{[]string{"session", "revoke", "--credential", credential}, []want{{"session.end", credential, "", "command line"}}},
+			{[]string{"session", "revoke", "--all"}, nil},
+		} {
+			before := d.sqlNumber(`SELECT max(id) FROM audit`)
+			d.prints(c.args...)
+			var got []want
+			for line := range strings.Lines(d.prints("audit", "--json")) {
+				var a audited
+				if err := json.Unmarshal([]byte(line), &a); err != nil {
+					t.Fatal(err)
+				}
+				if a.ID <= before {
+					break
+				}
+				got = append(got, want{a.Action, a.Target, a.Org, a.Detail})
+				if a.Actor != "" || a.ActorKind != "" || a.ActorName != "" || a.Address != "" || a.RequestID != "" || a.Outcome != "done" {
+					t.Errorf("%v: wrote %+v", c.args, a)
+				}
+			}
+			if !slices.Equal(got, c.wants) {
+				t.Errorf("%v: wrote %+v, want %+v", c.args, got, c.wants)
+			}
+		}
+	})
+}
+
+// TestTheAuditLogAsCSVTakesNoMemory, however long it is.
+func TestTheAuditLogAsCSVTakesNoMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fills a database")
+	}
+	d := newDoor(t)
+	root := d.setUp()
+	const n = 200_000
+	d.exec(`INSERT INTO audit (time, action, actor_kind, actor, actor_name, target, org, address, request_id, detail)
+		WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < ?)
+		SELECT 1700000000000 + n, 'test.many', 'user', 'usr_aaaaaaaaaaaaaaaaaaaaaaaa', 'somebody', 'usr_bbbbbbbbbbbbbbbbbbbbbbbb', 'default', '192.0.2.1', 'r' || n, 'in words, and some more of them' FROM i`, n)
+	r, err := http.NewRequest("GET", d.URL+"/api/auth/audit?format=csv&action=test.many", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bearer(root)(r)
+	answer, err := oneShot.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var before, now runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	lines, most := 0, uint64(0)
+	for s := bufio.NewScanner(answer.Body); s.Scan(); lines++ {
+		if lines%50_000 == 0 {
+			runtime.GC()
+			runtime.ReadMemStats(&now)
+			most = max(most, now.HeapAlloc)
+		}
+	}
+	if lines != n+1 {
+		t.Errorf("%d lines, want %d", lines, n+1)
+	}
+	if grown := int64(most) - int64(before.HeapAlloc); grown > 8<<20 {
+		t.Errorf("the heap grew by %d bytes", grown)
+	}
 }

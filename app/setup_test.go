@@ -352,3 +352,49 @@ func TestTheSetupPageInTrouble(t *testing.T) {
 		}
 	}
 }
+
+// TestKM9OpenModeOverTheWire: what no client library would send is judged as it stands.
+func TestKM9OpenModeOverTheWire(t *testing.T) {
+	onBoth(t, func(t *testing.T, e engine) {
+		s := newEchoService(t)
+		d := e.door(t, "open_mode=always", "upstream="+s.URL)
+		const socket = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+		for name, c := range map[string]struct {
+			request string
+			status  int
+		}{
+			"this machine":                    {"GET /x HTTP/1.1\r\nHost: {door}\r\n\r\n", 200},
+			"no host":                         {"GET /x HTTP/1.0\r\n\r\n", 403},
+			"an empty host":                   {"GET /x HTTP/1.1\r\nHost:\r\n\r\n", 403},
+			"two hosts":                       {"GET /x HTTP/1.1\r\nHost: {door}\r\nHost: evil.example\r\n\r\n", 400},
+			"another host in the target":      {"GET http://evil.example/x HTTP/1.1\r\nHost: {door}\r\n\r\n", 403},
+			"a user before the host":          {"GET http://localhost@evil.example/x HTTP/1.1\r\nHost: {door}\r\n\r\n", 403},
+			"a zone":                          {"GET /x HTTP/1.1\r\nHost: [::1%25lo]\r\n\r\n", 403},
+			"a dot after the name":            {"GET /x HTTP/1.1\r\nHost: localhost.\r\n\r\n", 403},
+			"a WebSocket of another site":     {"GET /x HTTP/1.1\r\nHost: {door}\r\nOrigin: https://evil.example\r\n" + socket + "\r\n", 403},
+			"a WebSocket of no site":          {"GET /x HTTP/1.1\r\nHost: {door}\r\nOrigin: null\r\n" + socket + "\r\n", 403},
+			"a WebSocket of a rebound name":   {"GET /x HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\n" + socket + "\r\n", 403},
+			"a form of another site":          {"POST /x HTTP/1.1\r\nHost: {door}\r\nOrigin: https://evil.example\r\nContent-Length: 3\r\n\r\na=b", 403},
+			"an old browser's form":           {"POST /x HTTP/1.1\r\nHost: evil.example\r\nReferer: http://evil.example/\r\nContent-Length: 3\r\n\r\na=b", 403},
+			"a preflight":                     {"OPTIONS /x HTTP/1.1\r\nHost: {door}\r\nOrigin: https://evil.example\r\nAccess-Control-Request-Method: PUT\r\n\r\n", 403},
+			"through a proxy":                 {"GET /x HTTP/1.1\r\nHost: {door}\r\nx-forwarded-for: 127.0.0.1\r\n\r\n", 403},
+			"through a proxy, in a new way":   {"GET /x HTTP/1.1\r\nHost: {door}\r\nX-Forwarded-Anything: 1\r\n\r\n", 403},
+			"a picture on another site":       {"GET /x HTTP/1.1\r\nHost: {door}\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n\r\n", 403},
+			"a navigation from another site":  {"GET /x HTTP/1.1\r\nHost: {door}\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n\r\n", 403},
+			"the first user, by another site": {"POST /api/auth/users HTTP/1.1\r\nHost: {door}\r\nOrigin: https://evil.example\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}", 403},
+			"the page, from another site":     {"GET /auth/setup HTTP/1.1\r\nHost: {door}\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n\r\n", 403},
+		} {
+			a := d.wire(t, c.request)
+			if a.status != c.status {
+				t.Errorf("%s: status %d, want %d; %s", name, a.status, c.status, a.body)
+			}
+			if got := a.header.Get("Access-Control-Allow-Origin"); got != "" {
+				t.Errorf("%s: Access-Control-Allow-Origin %s", name, got)
+			}
+		}
+		if n := s.calls.Load(); n != 1 {
+			t.Errorf("the service was asked %d times, want once", n)
+		}
+		d.needsSetup(true)
+	})
+}

@@ -21,6 +21,13 @@ func (t *tx) audit(ctx context.Context, now time.Time, a doorward.AuditEntry) er
 	return err
 }
 
+// Of attempts at names that are nobody's so many are written in a minute: there is no end of
+// such names, so that no lock stops who tries them all. The log of the program has the rest.
+const (
+	strangersAtOnce = 10
+	strangersWindow = time.Minute
+)
+
 // auditFailure writes a, an attempt at account that counts as failed until it ends well, and
 // that it has locked the account if it has. Whose account that is it finds out, and says
 // nothing of a name that is nobody's: people type their passwords there.
@@ -35,6 +42,13 @@ func (t *tx) auditFailure(ctx context.Context, now time.Time, account string, lo
 	}
 	a.Target, a.Org = cmp.Or(a.Target, user), cmp.Or(a.Org, org)
 	if a.Target == "" {
+		var lately int
+		_, err := t.get(ctx, []any{&lately}, `
+			SELECT count(*) FROM (SELECT 1 FROM audit WHERE org || '' = $1 AND action = $2 AND time > $3 LIMIT `+strconv.Itoa(strangersAtOnce)+`) AS lately`,
+			a.Org, a.Action, millis(now.Add(-strangersWindow)))
+		if err != nil || lately >= strangersAtOnce {
+			return err
+		}
 		a.Detail = strings.TrimPrefix(a.Detail+", no such user", ", ")
 	}
 	if err := t.audit(ctx, now, a); err != nil || locked.IsZero() {

@@ -135,6 +135,41 @@ var auditTests = []test{
 		says("a1"+failed+"true default", "a2"+failed+"true default", "n1"+failed+"false ",
 			"b0"+failed+"true default", "b1"+failed+"true default", "b2"+failed+"true default", "b2 user.lock done true default")
 	}},
+	{"of simultaneous failures each is on record, and the lock once", func(k *kit) {
+		anna := k.user("anna")
+		policy := doorward.LockoutPolicy{Attempts: 5, Window: time.Hour, Duration: time.Hour}
+		race(callers, func(i int) {
+			_, err := k.CountFailure(k.ctx(), "anna", policy, doorward.AuditEntry{Action: doorward.ActionSignIn, RequestID: fmt.Sprint("r", i)})
+			if err != nil {
+				k.Errorf("error %v", err)
+			}
+		})
+		failed := k.audit(doorward.AuditQuery{Action: doorward.ActionSignIn, Target: anna.ID, Limit: 100})
+		locks := k.audit(doorward.AuditQuery{Action: doorward.ActionLock, Target: anna.ID, Limit: 100})
+		if len(failed) != policy.Attempts || len(locks) != 1 {
+			k.Errorf("%d failures and %d locks are on record", len(failed), len(locks))
+		}
+	}},
+	{"names that are nobody's do not fill the log", func(k *kit) {
+		policy := doorward.LockoutPolicy{Attempts: 2, Window: time.Hour, Duration: time.Hour}
+		a := doorward.AuditEntry{Action: doorward.ActionSignIn}
+		for i := range 40 {
+			_, err := k.CountFailure(k.ctx(), fmt.Sprint("nobody", i), policy, a)
+			k.ok(err)
+		}
+		if got := k.audit(doorward.AuditQuery{Action: doorward.ActionSignIn, Limit: 100}); len(got) != 10 {
+			k.Errorf("%d entries, want ten", len(got))
+		}
+		k.user("anna") // whose entries are always written
+		_, err := k.CountFailure(k.ctx(), "anna", policy, a)
+		k.ok(err)
+		k.advance(time.Minute + time.Second)
+		_, err = k.CountFailure(k.ctx(), "nobody", policy, a)
+		k.ok(err)
+		if got := k.audit(doorward.AuditQuery{Action: doorward.ActionSignIn, Limit: 100}); len(got) != 12 {
+			k.Errorf("%d entries, want twelve", len(got))
+		}
+	}},
 	{"what is old goes, in small steps", func(k *kit) {
 		const n = 1100
 		race(callers, func(c int) {
