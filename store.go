@@ -216,7 +216,8 @@ type LockoutStore interface {
 	// the time until the lock ends.
 	//
 	// With the failure a is written, as failed, and when it locks the account an ActionLock
-	// beside it. Where a has no Target or no Org, they are those of the account's user. What ends well
+	// beside it. Where a has no Target or no Org, they are those of the account's user,
+	// whose name account is up to the first space, if it holds one: no username does. What ends well
 	// (SignIn, SetPassword) takes back what its request has written so. An a without an Action is not written.
 	CountFailure(ctx context.Context, account string, policy LockoutPolicy, a AuditEntry) (left time.Duration, err error)
 	// LockedFor returns the time until account's lock ends, 0 when it is not locked.

@@ -36,8 +36,9 @@ func (t *tx) auditFailure(ctx context.Context, now time.Time, account string, lo
 		return nil
 	}
 	a.Outcome = doorward.OutcomeFailed
+	name, of, ofDevice := strings.Cut(account, " ")
 	var user, org string
-	if _, err := t.get(ctx, []any{&user, &org}, `SELECT id, org FROM users WHERE canonical = $1`, account); err != nil {
+	if _, err := t.get(ctx, []any{&user, &org}, `SELECT id, org FROM users WHERE canonical = $1`, name); err != nil {
 		return err
 	}
 	a.Target, a.Org = cmp.Or(a.Target, user), cmp.Or(a.Org, org)
@@ -56,6 +57,9 @@ func (t *tx) auditFailure(ctx context.Context, now time.Time, account string, lo
 	}
 	a.Action, a.Outcome = doorward.ActionLock, doorward.OutcomeDone
 	a.Detail = "until " + locked.UTC().Format(time.RFC3339)
+	if ofDevice && of != "" {
+		a.Detail = "one browser of theirs alone, " + a.Detail
+	}
 	return t.audit(ctx, now, a)
 }
 

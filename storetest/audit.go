@@ -150,6 +150,16 @@ var auditTests = []test{
 			k.Errorf("%d failures and %d locks are on record", len(failed), len(locks))
 		}
 	}},
+	{"a counter of its own is still the user's", func(k *kit) {
+		anna := k.user("anna")
+		policy := doorward.LockoutPolicy{Attempts: 1, Window: time.Hour, Duration: time.Hour}
+		_, err := k.CountFailure(k.ctx(), "anna abcdef", policy, doorward.AuditEntry{Action: doorward.ActionSignIn})
+		k.ok(err)
+		got := k.audit(doorward.AuditQuery{Target: anna.ID, Orgs: []string{anna.Org}, Limit: 100})
+		if len(got) < 2 || got[0].Action != doorward.ActionLock || !strings.HasPrefix(got[0].Detail, "one browser of theirs alone, until ") || got[1].Action != doorward.ActionSignIn {
+			k.Errorf("on record: %+v", got)
+		}
+	}},
 	{"names that are nobody's do not fill the log", func(k *kit) {
 		policy := doorward.LockoutPolicy{Attempts: 2, Window: time.Hour, Duration: time.Hour}
 		a := doorward.AuditEntry{Action: doorward.ActionSignIn}
