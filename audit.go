@@ -1,19 +1,41 @@
 package doorward
 
-// AuditEntry records who did what to whom, from where, in which request. It is written in
-// the transaction of what it records, so that neither exists without the other. It never
-// holds a secret.
+import (
+	"context"
+	"time"
+)
+
+// AuditEntry records who did what to whom, from where, in which request, and what came of
+// it. It is written in the transaction of what it records, so that neither exists without
+// the other. It never holds a secret.
 type AuditEntry struct {
 	Action    string // noun.verb: user.create, session.end
+	Outcome   Outcome
 	ActorKind Kind
-	Actor     string // subject
+	Actor     string // subject; empty for nobody, the system and the command line
 	ActorName string // username, for people
 	Target    string // id of what was acted on
-	Org       string
+	Org       string // empty for what is no organization's
 	Address   string
 	RequestID string
 	Detail    string // in words, for people
 }
+
+// Outcome says what came of what somebody set out to do.
+type Outcome string
+
+// The outcomes. The zero value is kept as OutcomeDone.
+const (
+	OutcomeDone    Outcome = "done"
+	OutcomeFailed  Outcome = "failed"  // a wrong password
+	OutcomeRefused Outcome = "refused" // who asked may not
+)
+
+// The actions that stand for no change: what is attempted, and what follows from it.
+const (
+	ActionSignIn = "user.sign_in" // a sign-in that failed; one that ends well is a session.create
+	ActionLock   = "user.lock"    // an account was locked
+)
 
 // Audit starts the entry for something this caller does.
 func (c Caller) Audit(action, target, detail string) AuditEntry {
@@ -25,4 +47,53 @@ func (c Caller) Audit(action, target, detail string) AuditEntry {
 		e.Address = c.Address.String()
 	}
 	return e
+}
+
+// AuditRecord is an entry as it is kept.
+type AuditRecord struct {
+	AuditMark
+	AuditEntry
+}
+
+// AuditMark is a place in the audit log: entries are in the order of their time, and within
+// a millisecond of their number.
+type AuditMark struct {
+	Time time.Time
+	ID   int64
+}
+
+// AuditQuery asks for entries, newest first. Empty fields ask for all.
+type AuditQuery struct {
+	Orgs      []string // nil for all of them; "" is what is no organization's
+	Action    string   // exact, or what actions begin with when it ends in a dot: user.
+	Actor     string
+	Target    string
+	RequestID string
+	From, To  time.Time // from the one until before the other
+	Before    AuditMark // the last entry of the page before; zero for the first page
+	Limit     int       // 1 to 1000
+}
+
+// AuditLog lists a page of what by may know of: the entries of the organization that by acts
+// in, and for a superadmin also those of none. q.Orgs is not read. next is where the next
+// page begins, zero at the end.
+func (a *Authority) AuditLog(ctx context.Context, by Caller, q AuditQuery) (page []AuditRecord, next AuditMark, err error) {
+	if !by.Role.AtLeast(Admin) {
+		return nil, AuditMark{}, ErrForbidden
+	}
+	q.Orgs = []string{by.Org}
+	if by.Role == Superadmin {
+		q.Orgs = append(q.Orgs, "")
+	}
+	limit := q.Limit
+	q.Limit++
+	page, err = a.cfg.Store.Audit(ctx, q)
+	if err != nil {
+		return nil, AuditMark{}, Unavailable(err)
+	}
+	if len(page) > limit {
+		page = page[:limit]
+		next = page[limit-1].AuditMark
+	}
+	return page, next, nil
 }

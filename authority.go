@@ -27,14 +27,15 @@ type Config struct {
 	KeyPrefix   string                 // how API keys made at run time begin; brk_ by default
 	OpenAllowed bool                   // the service may stand open until somebody is set up
 
-	AccessLife    time.Duration // of an access token
-	RefreshLife   time.Duration // of a refresh token, from its minting
-	SessionLife   time.Duration // of a person's session
-	SessionMaxAge time.Duration // of a machine's session
-	SessionLimit  int           // live sessions of one credential
-	RefreshRules  RefreshRules
-	Lockout       LockoutPolicy
-	Passwords     PasswordPolicy
+	AccessLife     time.Duration // of an access token
+	RefreshLife    time.Duration // of a refresh token, from its minting
+	SessionLife    time.Duration // of a person's session
+	SessionMaxAge  time.Duration // of a machine's session
+	SessionLimit   int           // live sessions of one credential
+	RefreshRules   RefreshRules
+	Lockout        LockoutPolicy
+	Passwords      PasswordPolicy
+	AuditRetention time.Duration // how long audit entries are kept, 400 days by default
 
 	// MaxStaleness is how old what is known of other nodes' changes may be, 5 s by
 	// default: past it tokens are refused until the store can be read again.
@@ -67,6 +68,7 @@ type Authority struct {
 
 	keys     atomic.Pointer[KeyRing]
 	forwards forwards
+	refusals refusals
 
 	places atomic.Pointer[Places] // which organizations and workspaces there are
 
@@ -125,6 +127,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.Lockout.Duration, 15*time.Minute)
 	setDefault(&c.Passwords.MinLength, 8)
 	setDefault(&c.KeyPrefix, "brk_")
+	setDefault(&c.AuditRetention, 400*24*time.Hour)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -264,36 +267,37 @@ func (a *Authority) SetupCode() string { return a.setupCode }
 
 // mayMakeFirstUser judges what a first-user request carries: nothing is asked where the
 // door stands open, else the setup code or the operator's key. keys are what stands where
-// one could be: a stale token in one place does not spoil the key in the other.
-func (a *Authority) mayMakeFirstUser(ctx context.Context, code string, keys []string) error {
+// one could be: a stale token in one place does not spoil the key in the other. It returns
+// who that is, which is nobody but for the key, and by what right, in words.
+func (a *Authority) mayMakeFirstUser(ctx context.Context, code string, keys []string) (Identity, string, error) {
 	needsSetup, err := a.NeedsSetup(ctx)
 	if err != nil {
-		return err
+		return Identity{}, "", err
 	}
 	if !needsSetup {
-		return ErrTokenRequired
+		return Identity{}, "", ErrTokenRequired
 	}
 	mode, err := a.Mode(ctx)
 	if err != nil {
-		return err
+		return Identity{}, "", err
 	}
 	switch {
 	case mode == ModeOpen:
-		return nil
+		return Identity{}, "in open mode", nil
 	case code != "":
 		if a.setupCode != "" && subtle.ConstantTimeCompare([]byte(code), []byte(a.setupCode)) == 1 {
-			return nil
+			return Identity{}, "by the setup code", nil
 		}
-		return ErrInvalidToken
+		return Identity{}, "", ErrInvalidToken
 	case len(keys) == 0:
-		return ErrTokenRequired
+		return Identity{}, "", ErrTokenRequired
 	}
 	for _, key := range keys {
 		if c, ok := a.credentials.find(key); ok && c.Kind == KindKey {
-			return nil
+			return c.identity(), "by the operator's key", nil
 		}
 	}
-	return ErrInvalidToken
+	return Identity{}, "", ErrInvalidToken
 }
 
 // Sweep forgets what need not be remembered any more, in memory and in the store. The
@@ -303,7 +307,12 @@ func (a *Authority) Sweep(ctx context.Context) error {
 	a.seen.sweep(now) // before revoked: see Authority
 	a.revoked.sweep(now)
 	a.forwards.sweep(now)
-	return a.cfg.Store.Prune(ctx, a.cfg.Lockout.KeepFor())
+	for _, e := range a.refusals.over(now) {
+		a.record(ctx, e)
+	}
+	return errors.Join(
+		a.cfg.Store.Prune(ctx, a.cfg.Lockout.KeepFor()),
+		a.cfg.Store.PruneAudit(ctx, a.cfg.AuditRetention))
 }
 
 // Revoked is the number of ended sessions remembered, for the metrics.

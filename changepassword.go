@@ -15,7 +15,7 @@ func (a *Authority) ChangePassword(ctx context.Context, by Caller, current, next
 	if by.MustChange && next == current {
 		return Invalid("new_password", "must not be the one that somebody else has chosen")
 	}
-	u, err := a.comparePassword(ctx, by.Username, current)
+	u, err := a.comparePassword(ctx, by.Audit("user.password", by.Subject, "wrong current password"), by.Username, current)
 	if errors.Is(err, ErrInvalidCredentials) {
 		return Invalid("current_password", "is wrong")
 	}
@@ -42,15 +42,16 @@ func (a *Authority) ChangePassword(ctx context.Context, by Caller, current, next
 // ResetPassword sets another user's password, clears the lock on the account and ends all
 // the user's sessions. With mustChange the user may do nothing before choosing another.
 func (a *Authority) ResetPassword(ctx context.Context, by Caller, id, next string, mustChange bool) error {
+	entry := by.Audit("user.password", id, "reset")
 	u, found, err := a.cfg.Store.User(ctx, id)
 	switch {
 	case err != nil:
 		return Unavailable(err)
 	case !found:
-		return NotFound("user")
+		return a.refuse(ctx, entry, NotFound("user"))
 	}
 	if err := by.manages(u); err != nil {
-		return err
+		return a.refuse(ctx, entry, err)
 	}
 	if err := a.cfg.Passwords.Check("new_password", u.Username, next); err != nil {
 		return err
@@ -60,16 +61,16 @@ func (a *Authority) ResetPassword(ctx context.Context, by Caller, id, next strin
 		return err
 	}
 	p := NewPassword{UserID: id, Hash: hash, MustChange: mustChange, Reason: EndPasswordReset}
-	return a.setPassword(ctx, p, by.manages, by.Audit("user.password", id, "reset"))
+	return a.setPassword(ctx, p, by.manages, entry)
 }
 
 func (a *Authority) setPassword(ctx context.Context, p NewPassword, check func(User) error, entry AuditEntry) error {
 	ended, found, err := a.cfg.Store.SetPassword(context.WithoutCancel(ctx), p, check, entry)
 	switch {
 	case err != nil:
-		return Refusal(err)
+		return a.refuse(ctx, entry, Refusal(err))
 	case !found:
-		return NotFound("user")
+		return a.refuse(ctx, entry, NotFound("user"))
 	}
 	a.revoke(ended...)
 	return nil

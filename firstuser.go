@@ -18,9 +18,11 @@ type NewUser struct {
 // code or the operator's key; nothing where the door stands open. Of any number of attempts exactly one
 // wins; the others get ErrTokenRequired, before a password is hashed for them.
 func (a *Authority) CreateFirstUser(ctx context.Context, by Caller, code string, keys []string, n NewUser) (User, error) {
-	if err := a.mayMakeFirstUser(ctx, code, keys); err != nil {
+	maker, right, err := a.mayMakeFirstUser(ctx, code, keys)
+	if err != nil {
 		return User{}, err
 	}
+	by.Identity = maker
 	role := Superadmin
 	switch Role(n.Role) {
 	case "", Superadmin:
@@ -44,7 +46,9 @@ func (a *Authority) CreateFirstUser(ctx context.Context, by Caller, code string,
 	if err != nil {
 		return User{}, err
 	}
-	created, err := a.cfg.Store.CreateFirstUser(context.WithoutCancel(ctx), u, hash, by.Audit("user.create", u.ID, "first user "+u.Username+", "+string(u.Role)))
+	entry := by.Audit("user.create", u.ID, "first user "+u.Username+", "+string(u.Role)+", "+right)
+	entry.Org = u.Org
+	created, err := a.cfg.Store.CreateFirstUser(context.WithoutCancel(ctx), u, hash, entry)
 	if err != nil {
 		return User{}, Refusal(err) // of a workspace that there is not, say
 	}

@@ -14,6 +14,7 @@ func (a *Authority) Refresh(ctx context.Context, by Caller, token string) (Grant
 	if err != nil {
 		return Grant{}, err
 	}
+	by.Identity = Identity{Kind: KindClient, Subject: claims.Subject} // who has the token, as it seems
 	var grant Grant
 	var refusal error
 	var reused bool

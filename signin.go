@@ -30,7 +30,7 @@ func (a *Authority) SignIn(ctx context.Context, by Caller, username, password st
 }
 
 func (a *Authority) signIn(ctx context.Context, by Caller, username, password string) (SignedIn, error) {
-	u, err := a.comparePassword(ctx, username, password)
+	u, err := a.comparePassword(ctx, by.Audit(ActionSignIn, "", ""), username, password)
 	if err != nil {
 		return SignedIn{}, err
 	}
@@ -67,8 +67,9 @@ var errUnsignable = errors.New("the claims cannot be signed")
 // comparePassword is the one place where a password is compared with an account's. Every
 // way to present one goes through it, and so shares its counter. The comparison is
 // counted as a failure before it begins and uncounted by whoever ends it well; a caller
-// who hangs up before its turn is not counted, having learnt nothing.
-func (a *Authority) comparePassword(ctx context.Context, username, password string) (User, error) {
+// who hangs up before its turn is not counted, having learnt nothing. attempt is the audit
+// entry of the failure.
+func (a *Authority) comparePassword(ctx context.Context, attempt AuditEntry, username, password string) (User, error) {
 	canonical, possible := CanonicalUsername(username)
 	if possible {
 		// A look before queueing, so that a locked account does not wait for others' hashing.
@@ -89,7 +90,7 @@ func (a *Authority) comparePassword(ctx context.Context, username, password stri
 		slot.VerifyNobody(password)
 		return User{}, ErrInvalidCredentials
 	}
-	left, err := a.cfg.Store.CountFailure(ctx, canonical, a.cfg.Lockout)
+	left, err := a.cfg.Store.CountFailure(ctx, canonical, a.cfg.Lockout, attempt)
 	switch {
 	case err != nil:
 		return User{}, Unavailable(err)

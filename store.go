@@ -26,6 +26,8 @@ type Store interface {
 	LockoutStore
 	FeedStore
 	KeyStore
+	AuditStore
+	HeldSessionStore
 
 	// Ping reports whether the store can be read now.
 	Ping(ctx context.Context) error
@@ -223,6 +225,7 @@ type SessionStore interface {
 type SessionQuery struct {
 	User       string
 	Credential string
+	Keep       string // but not this one; only EndSessions reads it, and only beside one of the others
 }
 
 // ListedSession is a session with what a list of sessions shows beside it.
@@ -310,9 +313,33 @@ type LockoutStore interface {
 	// CountFailure reserves one comparison for account as policy.Count says, atomically:
 	// of any number of simultaneous calls no more than policy.Attempts get 0. Otherwise it returns
 	// the time until the lock ends.
-	CountFailure(ctx context.Context, account string, policy LockoutPolicy) (left time.Duration, err error)
+	//
+	// With the failure a is written, as failed, and when it locks the account an ActionLock
+	// beside it. Where a has no Target or no Org, they are those of the account's user,
+	// whose name account is up to the first space, if it holds one: no username does. What ends well
+	// (SignIn, SetPassword) takes back what its request has written so. An a without an Action is not written.
+	CountFailure(ctx context.Context, account string, policy LockoutPolicy, a AuditEntry) (left time.Duration, err error)
 	// LockedFor returns the time until account's lock ends, 0 when it is not locked.
 	LockedFor(ctx context.Context, account string) (time.Duration, error)
 	// ClearFailures forgets what was counted for account.
 	ClearFailures(ctx context.Context, account string, a AuditEntry) error
+}
+
+// AuditStore keeps the audit log. What changes something writes its entry by itself.
+type AuditStore interface {
+	// WriteAudit writes an entry that nothing else is written with.
+	WriteAudit(ctx context.Context, a AuditEntry) error
+	// Audit returns the entries that q asks for, newest first.
+	Audit(ctx context.Context, q AuditQuery) ([]AuditRecord, error)
+	// PruneAudit deletes what is older than keep, in small steps as Prune does.
+	PruneAudit(ctx context.Context, keep time.Duration) error
+}
+
+// HeldSessionStore reads sessions for those whose they are.
+type HeldSessionStore interface {
+	// HeldSession reads a session, ended or not, with whose it is.
+	HeldSession(ctx context.Context, id string) (HeldSession, bool, error)
+	// SessionPage returns at most limit of the sessions that live and that q, which names a user or
+	// a credential, picks: those that end last first, from after on (zero for the first page).
+	SessionPage(ctx context.Context, q SessionQuery, after SessionMark, limit int) ([]ListedSession, error)
 }

@@ -19,7 +19,7 @@ func (a *Authority) CreateUser(ctx context.Context, by Caller, n NewUser) (User,
 		return User{}, err
 	}
 	if !by.Role.AtLeast(role) {
-		return User{}, ErrForbidden
+		return User{}, a.refuse(ctx, by.Audit("user.create", "", "role "+string(role)), ErrForbidden)
 	}
 	if len(n.Workspaces) == 0 {
 		n.Workspaces = []string{by.Workspace}
@@ -137,12 +137,13 @@ func (a *Authority) ChangeUser(ctx context.Context, by Caller, id string, c User
 		}
 		return next, nil
 	}
-	u, ended, found, err := a.cfg.Store.ChangeUser(context.WithoutCancel(ctx), id, change, by.Audit("user.change", id, c.words()))
+	entry := by.Audit("user.change", id, c.words())
+	u, ended, found, err := a.cfg.Store.ChangeUser(context.WithoutCancel(ctx), id, change, entry)
 	switch {
 	case err != nil:
-		return User{}, Refusal(err)
+		return User{}, a.refuse(ctx, entry, Refusal(err))
 	case !found:
-		return User{}, NotFound("user")
+		return User{}, a.refuse(ctx, entry, NotFound("user"))
 	}
 	a.holderChanged(u)
 	a.revoke(ended...)
@@ -179,12 +180,13 @@ func (a *Authority) DeleteUser(ctx context.Context, by Caller, id string) error 
 		}
 		return others.KeepsTheTop(u)
 	}
-	ended, found, err := a.cfg.Store.DeleteUser(context.WithoutCancel(ctx), id, check, by.Audit("user.delete", id, ""))
+	entry := by.Audit("user.delete", id, "")
+	ended, found, err := a.cfg.Store.DeleteUser(context.WithoutCancel(ctx), id, check, entry)
 	switch {
 	case err != nil:
-		return Refusal(err)
+		return a.refuse(ctx, entry, Refusal(err))
 	case !found:
-		return NotFound("user")
+		return a.refuse(ctx, entry, NotFound("user"))
 	}
 	a.holderGone(id)
 	a.revoke(ended...)

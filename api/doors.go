@@ -42,6 +42,9 @@ func Doors(c Config) []gate.Door {
 		{Method: get, Pattern: human + "/me", Reads: gate.ReadsAll, Need: doorward.NeedAnybody, MustChange: true, Handle: a.me},
 		{Method: get, Pattern: human + "/setup", Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: a.setup},
 		{Method: post, Pattern: human + "/change-password", Reads: gate.ReadsAll, Need: doorward.NeedPerson, MustChange: true, Handle: a.changePassword},
+		{Method: get, Pattern: human + "/sessions", Reads: gate.ReadsAll, Need: doorward.NeedAnybody, Handle: a.listSessions},
+		{Method: del, Pattern: human + "/sessions", Reads: gate.ReadsAll, Need: doorward.NeedAnybody, Handle: a.endSessions},
+		{Method: del, Pattern: human + "/sessions/{id}", Reads: gate.ReadsAll, Need: doorward.NeedAnybody, Handle: a.endSession},
 		// administration
 		{Method: post, Pattern: human + "/users", Reads: gate.ReadsAll, Need: admin, NoCredential: a.noUsers, Handle: a.createUser},
 		{Method: get, Pattern: human + "/users", Reads: gate.ReadsAll, Need: admin, Handle: a.listUsers},
@@ -65,6 +68,7 @@ func Doors(c Config) []gate.Door {
 		{Method: get, Pattern: human + "/workspaces/{id}/members", Reads: gate.ReadsAll, Need: admin, Handle: a.listMembers},
 		{Method: post, Pattern: human + "/workspaces/{id}/members", Reads: gate.ReadsAll, Need: admin, Handle: a.addMember},
 		{Method: del, Pattern: human + "/workspaces/{id}/members/{user}", Reads: gate.ReadsAll, Need: admin, Handle: a.removeMember},
+		{Method: get, Pattern: human + "/audit", Reads: gate.ReadsAll, Need: admin, Handle: a.audit},
 	}
 	if c.Health != nil && c.HealthPath != "" {
 		health := func(path string, h func(http.ResponseWriter, *http.Request, *gate.Pass) error) gate.Door {

@@ -57,6 +57,9 @@ type grammar struct {
 	Org         orgCmd         `cmd:"" help:"Make, list or delete organizations."`
 	Workspace   workspaceCmd   `cmd:"" help:"Make, list or delete workspaces."`
 	Session     sessionCmd     `cmd:"" help:"List sessions, or end them."`
+	Audit       auditCmd       `cmd:"" help:"Print who did what to whom: the audit log."`
+	Backup      backupCmd      `cmd:"" help:"Copy the database into a file, also while a server is running."`
+	Healthcheck healthcheckCmd `cmd:"" help:"Ask the server whether it can serve; for containers."`
 	Secret      secretCmd      `cmd:"" help:"Replace the secret that signs tokens."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }

@@ -45,8 +45,8 @@ func TestWrongCommandLines(t *testing.T) {
 		args []string
 		want string
 	}{
-		{nil, "a command is needed: one of serve, check, config, explain, generate-key, key, user, org, workspace, session, secret, version; doorward -h says more"},
-		{[]string{"--"}, "a command is needed: one of serve, check, config, explain, generate-key, key, user, org, workspace, session, secret, version; doorward -h says more"},
+		{nil, "a command is needed: one of serve, check, config, explain, generate-key, key, user, org, workspace, session, audit, backup, healthcheck, secret, version; doorward -h says more"},
+		{[]string{"--"}, "a command is needed: one of serve, check, config, explain, generate-key, key, user, org, workspace, session, audit, backup, healthcheck, secret, version; doorward -h says more"},
 		{[]string{"chek"}, "unknown command chek; did you mean check?"},
 		{[]string{"che"}, "unknown command che; did you mean check?"},
 		{[]string{"two words"}, `unknown command "two words"; the nearest known is org`},

@@ -628,8 +628,8 @@ func TestNoSecretIsLoggedOrKept(t *testing.T) {
 		}
 	}
 	code := d.house.authority.SetupCode()
-	if n := strings.Count(log, code); code == "" || n != 1 { // the console shows it, which the test has in the same place
-		t.Errorf("the setup code is there %d times, want once, on the console", n)
+	if n := strings.Count(log, code); code == "" || n != 2 { // the console shows it in two commands, which the test has in the same place
+		t.Errorf("the setup code is there %d times, want twice, on the console", n)
 	}
 }
 

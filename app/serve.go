@@ -236,9 +236,9 @@ func (h *house) openAuthority(ctx context.Context, current doorward.Secret, prev
 		RefreshRules: doorward.RefreshRules{RetryWindow: s.RefreshRetryWindow, Strict: s.RefreshReuse == RefreshStrict},
 		Lockout:      doorward.LockoutPolicy{Attempts: s.LockoutAttempts, Window: s.LockoutWindow, Duration: s.LockoutDuration},
 		Passwords:    doorward.PasswordPolicy{MinLength: s.PasswordMinLength},
-		MaxStaleness: s.MaxStaleness,
-		ReloadKeys:   h.reloadKeys(salt),
-		Now:          h.now, Rand: rand.Reader, Log: h.log,
+		MaxStaleness: s.MaxStaleness, AuditRetention: s.AuditRetention,
+		ReloadKeys: h.reloadKeys(salt),
+		Now:        h.now, Rand: rand.Reader, Log: h.log,
 	})
 	if err != nil {
 		return err
@@ -301,7 +301,7 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 		health.Warnings = append(health.Warnings, "auth.enabled=false: the service is open to all")
 	}
 	g, err := gate.New(gate.Config{
-		Authority: h.authority, Carry: carry, SignInPage: web.SignInPage(s.PathPrefix),
+		Authority: h.authority, Carry: carry, SignInPage: web.SignInPage(s.PathPrefix), SetupPage: web.SetupPage(s.PathPrefix),
 		Rules: gate.Rules{
 			Doors: doors(s, h.authority, health, h.metrics.handler()), Prefix: s.PathPrefix,
 			Routes: s.Routes, Upstreams: patternsOf(s.behind()),

@@ -194,6 +194,13 @@ func (c *sessionRevokeCmd) revoke(ctx context.Context, kept doorward.Store) (n i
 		return 0, "", err
 	}
 	a := auditByHand("session.end", q.User+q.Credential, "")
+	if q.User != "" {
+		u, _, err := kept.User(ctx, q.User)
+		if err != nil {
+			return 0, "", err
+		}
+		a.Org = u.Org
+	}
 	of := "everybody's"
 	switch {
 	case c.User != "":

@@ -53,6 +53,7 @@ type Settings struct {
 	RateLimits        bool
 	PasswordMinLength int // characters
 	MaxStaleness      time.Duration
+	AuditRetention    time.Duration
 
 	Limits Limits
 
@@ -180,6 +181,9 @@ func (s *Settings) table() []group {
 			{key: "max_staleness", fallback: "5s", metavar: "DURATION",
 				help: "how long to answer from memory when the database cannot be read",
 				set:  text(&s.MaxStaleness, positive)},
+			{key: "audit.retention", fallback: "400d", metavar: "DURATION",
+				help: "how long audit entries are kept",
+				set:  text(&s.AuditRetention, positive)},
 		}},
 		{"Who gets in", []setting{
 			{key: "auth.enabled", unset: "open_mode decides", toggle: true,

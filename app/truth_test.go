@@ -79,6 +79,11 @@ var truthAsks = map[string]struct{ path, body string }{
 	"DELETE /api/auth/keys/{id}":      {path: "/api/auth/keys/KEY"},
 	"POST /api/auth/keys/{id}/rotate": {path: "/api/auth/keys/KEY/rotate"},
 
+	"GET /api/auth/sessions":         {},
+	"DELETE /api/auth/sessions":      {path: "/api/auth/sessions?user=usr_none"},
+	"DELETE /api/auth/sessions/{id}": {path: "/api/auth/sessions/none"},
+	"GET /api/auth/audit":            {},
+
 	"GET /health":       {},
 	"GET /health/live":  {},
 	"GET /health/ready": {},
@@ -89,6 +94,9 @@ var truthAsks = map[string]struct{ path, body string }{
 	"GET /auth/password":  {},
 	"POST /auth/password": {},
 	"GET /auth/style.css": {},
+	"GET /auth/setup":     {},
+	"POST /auth/setup":    {},
+	"GET /auth/setup.js":  {},
 }
 
 // serviceAsks are the rows of the service behind.

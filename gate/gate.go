@@ -25,6 +25,9 @@ type Config struct {
 	ForwardBearer bool
 	// SignInPage is where a browser is sent that must sign in; empty for nowhere.
 	SignInPage string
+	// SetupPage is where a browser is sent while nobody is set up and the service is closed;
+	// empty for nowhere.
+	SetupPage string
 
 	CookieName     string   // brokoli_session when empty
 	PublicURL      *url.URL // nil when not given

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -63,6 +64,12 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 			return
 		}
 		h.Set("WWW-Authenticate", "Bearer")
+	}
+	if g.SetupPage != "" && errors.Is(e, doorward.ErrSetupRequired) && !showsHeader(r) && navigates(r) {
+		h.Del("Retry-After")
+		h.Set("Location", g.SetupPage)
+		w.WriteHeader(http.StatusSeeOther)
+		return
 	}
 	if p.door != nil && p.door.Refused != nil && !program && !(reads && status == http.StatusUnauthorized) {
 		p.door.Refused(w, r, p, status, e)

@@ -11,7 +11,7 @@ import (
 )
 
 // CountFailure implements doorward.LockoutStore.
-func (s *Store) CountFailure(ctx context.Context, account string, policy doorward.LockoutPolicy) (time.Duration, error) {
+func (s *Store) CountFailure(ctx context.Context, account string, policy doorward.LockoutPolicy, a doorward.AuditEntry) (time.Duration, error) {
 	var left time.Duration
 	err := s.write(ctx, "count a failed attempt", func(ctx context.Context, t *tx) error {
 		// By name, since who is counted for the first time has no row to lock.
@@ -43,7 +43,10 @@ func (s *Store) CountFailure(ctx context.Context, account string, policy doorwar
 			ON CONFLICT (account) DO UPDATE SET
 				times = excluded.times, locked_until = excluded.locked_until, last = excluded.last`,
 			account, formatTimes(after.Times), millis(after.LockedUntil), millis(now))
-		return err
+		if err != nil {
+			return err
+		}
+		return t.auditFailure(ctx, now, account, after.LockedUntil, a)
 	})
 	if err != nil {
 		return 0, err
@@ -73,16 +76,19 @@ func (s *Store) ClearFailures(ctx context.Context, account string, a doorward.Au
 		if err != nil {
 			return err
 		}
-		if err := t.clearFailures(ctx, account); err != nil {
+		if err := t.clearFailures(ctx, account, ""); err != nil {
 			return err
 		}
 		return t.audit(ctx, now, a)
 	})
 }
 
-func (t *tx) clearFailures(ctx context.Context, account string) error {
-	_, err := t.exec(ctx, `DELETE FROM lockouts WHERE account = $1`, account)
-	return err
+// clearFailures forgets the failures of account, and that the request with this id was one.
+func (t *tx) clearFailures(ctx context.Context, account, requestID string) error {
+	if _, err := t.exec(ctx, `DELETE FROM lockouts WHERE account = $1`, account); err != nil {
+		return err
+	}
+	return t.endedWell(ctx, requestID)
 }
 
 // formatTimes joins the milliseconds of times by commas.

@@ -46,7 +46,7 @@ func (s *Store) SetPassword(ctx context.Context, p doorward.NewPassword, check f
 		if err != nil {
 			return err
 		}
-		if err := t.clearFailures(ctx, canonical); err != nil {
+		if err := t.clearFailures(ctx, canonical, a.RequestID); err != nil {
 			return err
 		}
 		if ended, err = t.endUsersSessions(ctx, p.UserID, p.Keep, p.Reason, now); err != nil {

@@ -57,7 +57,7 @@ func exercise(t *testing.T, s *Store, c *clock) {
 	_, _, err = s.Users(ctx, doorward.UserQuery{Org: doorward.Default, Search: "a", Limit: 10})
 	try("users", err)
 	for range 4 {
-		_, err = s.CountFailure(ctx, "anna", lockSoon)
+		_, err = s.CountFailure(ctx, "anna", lockSoon, noted)
 		try("count", err)
 	}
 	_, err = s.LockedFor(ctx, "anna")
@@ -73,6 +73,12 @@ func exercise(t *testing.T, s *Store, c *clock) {
 	for _, q := range []doorward.SessionQuery{{}, {User: "usr_a"}, {Credential: "tok_1"}} {
 		try("list sessions", s.Sessions(ctx, q, func(doorward.ListedSession) error { return nil }))
 	}
+	for _, q := range []doorward.SessionQuery{{User: "usr_a"}, {Credential: "tok_1"}} {
+		_, err = s.SessionPage(ctx, q, doorward.SessionMark{}, 10)
+		try("page of sessions", err)
+	}
+	_, _, err = s.HeldSession(ctx, "ses_a")
+	try("held session", err)
 	_, err = s.LastSessionEnd(ctx)
 	try("last end", err)
 	_, _, err = s.EndSession(ctx, "ses_a", "x", noted)
@@ -102,6 +108,15 @@ func exercise(t *testing.T, s *Store, c *clock) {
 	_, err = s.State(ctx)
 	try("state", err)
 	try("ping", s.Ping(ctx))
+	try("write audit", s.WriteAudit(ctx, noted))
+	for _, q := range []doorward.AuditQuery{
+		{}, {Orgs: []string{"default", ""}}, {Orgs: []string{"default"}, Action: "user.create"}, {Orgs: []string{"default"}, Action: "tes."},
+		{Orgs: []string{"default"}, Actor: "usr_a"}, {Orgs: []string{"default"}, Target: "x"}, {Orgs: []string{"default"}, RequestID: "r1"},
+	} {
+		_, err = s.Audit(ctx, q)
+		try("audit", err)
+	}
+	try("prune audit", s.PruneAudit(ctx, time.Hour))
 	try("prune", s.Prune(ctx, time.Hour))
 }
 
@@ -165,6 +180,9 @@ func exerciseKeys(t *testing.T, s *Store) {
 	try("demote", err)
 }
 
+// tieBreak sorts what is the same in all columns of the index but the last that is asked for.
+const tieBreak = "USE TEMP B-TREE FOR LAST TERM OF ORDER BY"
+
 // scans are the steps that may read a whole table or index, with the reason.
 var scans = map[string]string{
 	"SCAN users USING COVERING INDEX sqlite_autoindex_users_2": "stops at the first user",
@@ -203,13 +221,21 @@ func TestEveryStatementUsesAnIndex(t *testing.T) {
 		"SEARCH sessions USING INDEX sessions_prune (ends<?)":                          false,
 		"SEARCH lockouts USING INDEX lockouts_prune (last<?)":                          false,
 		"SEARCH u USING INDEX users_page (org=? AND canonical>?)":                      false,
+		// pages of the audit log
+		"SEARCH audit USING INDEX audit_time (time>? AND time<?)":                                  false,
+		"SEARCH audit USING INDEX audit_org (org=? AND time>? AND time<?)":                         false,
+		"SEARCH audit USING INDEX audit_action (<expr>=? AND action=? AND time>? AND time<?)":      false,
+		"SEARCH audit USING COVERING INDEX audit_action (<expr>=? AND action>? AND action<?)":      false,
+		"SEARCH audit USING INDEX audit_actor (<expr>=? AND actor=? AND time>? AND time<?)":        false,
+		"SEARCH audit USING INDEX audit_target (<expr>=? AND target=? AND time>? AND time<?)":      false,
+		"SEARCH audit USING INDEX audit_request (request_id=? AND <expr>=? AND time>? AND time<?)": false,
 	}
 	for _, text := range texts {
 		for _, step := range plan(t, w, text, args[:]) {
 			if _, ok := hot[step]; ok {
 				hot[step] = true
 			}
-			if strings.HasPrefix(step, "SCAN") && scans[step] == "" || strings.Contains(step, "TEMP B-TREE") {
+			if strings.HasPrefix(step, "SCAN") && scans[step] == "" || strings.Contains(step, "TEMP B-TREE") && step != tieBreak {
 				t.Errorf("%s\n%s", step, text)
 			}
 		}

@@ -62,7 +62,7 @@ func everyCall(ctx context.Context, s *Store, c *clock, id string) map[string]fu
 		"session": func() error { _, _, err := s.Session(ctx, "ses_1"); return err },
 		"list":    func() error { return s.EndedSessions(ctx, func(doorward.EndedSession) error { return nil }) },
 		"locked":  func() error { _, err := s.LockedFor(ctx, "anna"); return err },
-		"count":   func() error { _, err := s.CountFailure(ctx, "anna", lockSoon); return err },
+		"count":   func() error { _, err := s.CountFailure(ctx, "anna", lockSoon, noted); return err },
 		"create":  func() error { return s.CreateSession(ctx, session(id, "tok_1", c), 1<<30, noted) },
 		"advance": func() error {
 			_, err := s.AdvanceRefresh(ctx, "ses_1", func(at doorward.RefreshState) doorward.RefreshDecision {
@@ -352,7 +352,7 @@ func TestNoCutTurnsARefusalIntoAYes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range lockSoon.Attempts + 1 {
-		if _, err := s.CountFailure(ctx, "anna", lockSoon); err != nil {
+		if _, err := s.CountFailure(ctx, "anna", lockSoon, noted); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -365,7 +365,7 @@ func TestNoCutTurnsARefusalIntoAYes(t *testing.T) {
 			return err == nil, err
 		},
 		"a locked account": func() (bool, error) {
-			left, err := s.CountFailure(ctx, "anna", lockSoon)
+			left, err := s.CountFailure(ctx, "anna", lockSoon, noted)
 			return left == 0 && err == nil, err
 		},
 		"a lock that is read": func() (bool, error) {

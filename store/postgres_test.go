@@ -216,7 +216,7 @@ func TestOpenPostgresSaysWhyNot(t *testing.T) {
 		{"may not create", as("reason_guest", fresh("REVOKE CREATE ON SCHEMA public FROM PUBLIC")), "permission denied for schema public; the user must own the database or be granted CREATE on its schema"},
 		{"no connection left", as("reason_few", fresh()), `too many connections for role "reason_few"; raise the server's max_connections`},
 		{"another's", recipes, `relation "users" already exists, and not by this program; give it a database of its own, or a schema (?search_path=doorward)`},
-		{"newer", newer, "it was written by a newer version of this program (schema 99, this one knows 3); use that version"},
+		{"newer", newer, "it was written by a newer version of this program (schema 99, this one knows " + newestSchema(t) + "); use that version"},
 		{"read-only", readOnly, "it lets nothing be written (default_transaction_read_only is on); give the address of a primary, or a user who may write"},
 		{"Latin 1", in(latin), "its encoding is not UTF8; create the database with ENCODING 'UTF8'"},
 		{"no certificate", with(t, fresh(), "sslmode", "verify-full"), "server refused TLS connection"},
@@ -419,7 +419,7 @@ func TestNoMoreComparisonsThanAttemptsAmongNodes(t *testing.T) {
 	policy := doorward.LockoutPolicy{Attempts: 5, Window: time.Hour, Duration: time.Hour}
 	var compared atomic.Int64
 	race(1000, func(i int) {
-		left, err := on[i%2].CountFailure(t.Context(), "anna", policy)
+		left, err := on[i%2].CountFailure(t.Context(), "anna", policy, noted)
 		if err != nil {
 			t.Error(err)
 		}
@@ -515,7 +515,7 @@ func TestWhoWaitsForALockTooLongGetsAnError(t *testing.T) {
 			return err
 		},
 		"a name": func() error {
-			_, err := s.CountFailure(t.Context(), "anna", lockSoon)
+			_, err := s.CountFailure(t.Context(), "anna", lockSoon, noted)
 			return err
 		},
 	} {
@@ -587,7 +587,7 @@ func TestAFailureCountedDuringASuccessIsTheFirst(t *testing.T) {
 	text := postgres.Database(t)
 	s, _ := openURL(t, text, postgresDefaults)
 	for range lockSoon.Attempts - 1 {
-		if _, err := s.CountFailure(t.Context(), "anna", lockSoon); err != nil {
+		if _, err := s.CountFailure(t.Context(), "anna", lockSoon, noted); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -600,7 +600,7 @@ func TestAFailureCountedDuringASuccessIsTheFirst(t *testing.T) {
 	execute(t, success, `DELETE FROM lockouts WHERE account = 'anna'`)
 	counted := make(chan error, 1)
 	go func() {
-		_, err := s.CountFailure(t.Context(), "anna", lockSoon)
+		_, err := s.CountFailure(t.Context(), "anna", lockSoon, noted)
 		counted <- err
 	}()
 	blocked(t, db)
@@ -619,7 +619,7 @@ func TestAFailureCountedDuringPruningIsKept(t *testing.T) {
 	t.Parallel()
 	text := postgres.Database(t)
 	s, c := openURL(t, text, postgresDefaults)
-	if _, err := s.CountFailure(t.Context(), "anna", lockSoon); err != nil {
+	if _, err := s.CountFailure(t.Context(), "anna", lockSoon, noted); err != nil {
 		t.Fatal(err)
 	}
 	db := behind(t, text)
@@ -955,7 +955,7 @@ func TestWhatIsNoTextIsNoError(t *testing.T) {
 		if _, _, err := s.Users(ctx, doorward.UserQuery{Org: odd, Search: odd, After: odd, Limit: 1}); err != nil {
 			t.Errorf("%q: %v", odd, err)
 		}
-		if _, err := s.CountFailure(ctx, odd, lockSoon); err != nil {
+		if _, err := s.CountFailure(ctx, odd, lockSoon, noted); err != nil {
 			t.Errorf("%q: %v", odd, err)
 		}
 		n := session(fmt.Sprintf("ses_%d", i), "tok_1", c)
@@ -1031,6 +1031,10 @@ func TestEveryPostgresStatementUsesAnIndex(t *testing.T) {
 		INSERT INTO api_keys SELECT 'key_' || i, sha256(i::text::bytea), 'brk_', 'a key', 'viewer', 'default', 'default', 'usr_' || i, 0, '', 0, 0, 0, 0, NULL, 0, 'a key'
 		FROM generate_series(1, $1) i`, many/4)
 	execute(t, db, `INSERT INTO changes SELECT i, 0, $1::bigint + i * 100, 'session_ended', 'ses_' || i, 0 FROM generate_series(1000, $2) i`, c.ms.Load(), many)
+	execute(t, db, `
+		INSERT INTO audit (time, action, actor_kind, actor, actor_name, target, org, address, request_id, detail)
+		SELECT $1::bigint + i * 1000, 'user.change' || i % 20, 'user', 'usr_' || i % 1000, '', 'usr_' || i, 'org-' || i % 100, '', 'r' || i, ''
+		FROM generate_series(1, $2) i`, c.ms.Load(), many)
 	execute(t, db, `VACUUM ANALYZE`)
 
 	w := <-s.turns

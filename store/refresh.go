@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -67,7 +68,9 @@ func (r *refresh) do(ctx context.Context, t *tx) error {
 	d := r.decide(doorward.RefreshState{Session: n, Now: now, Key: key})
 	switch {
 	case d.Outcome == doorward.Reused:
-		_, _, err := t.endSession(ctx, r.id, doorward.EndReuse, now, r.audit)
+		a := r.audit
+		a.Org = cmp.Or(a.Org, n.Org)
+		_, _, err := t.endSession(ctx, r.id, doorward.EndReuse, now, a)
 		return err
 	case d.Outcome != doorward.Advanced:
 		return nil

@@ -20,7 +20,7 @@ func (s *Store) SignIn(ctx context.Context, n doorward.Session, version int64, a
 		if !same {
 			return doorward.ErrChanged
 		}
-		if err := t.clearFailures(ctx, account); err != nil {
+		if err := t.clearFailures(ctx, account, a.RequestID); err != nil {
 			return err
 		}
 		return t.createSession(ctx, n, limit, a)
@@ -244,11 +244,11 @@ func (s *Store) EndSessions(ctx context.Context, q doorward.SessionQuery, reason
 			return err
 		}
 		if q.User != "" {
-			ended, err = t.endUsersSessions(ctx, q.User, "", reason, now)
+			ended, err = t.endUsersSessions(ctx, q.User, q.Keep, reason, now)
 		} else {
 			ended, err = t.ended(ctx, `
-				UPDATE sessions SET ended = $1, end_reason = $2 WHERE credential = $3 AND ended = 0
-				RETURNING id, access_until`, millis(now), reason, q.Credential)
+				UPDATE sessions SET ended = $1, end_reason = $2 WHERE credential = $3 AND ended = 0 AND id <> $4
+				RETURNING id, access_until`, millis(now), reason, q.Credential, q.Keep)
 		}
 		if err != nil || len(ended) == 0 {
 			return err

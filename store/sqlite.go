@@ -82,6 +82,7 @@ func openSQLite(ctx context.Context, path string, now func() time.Time) (_ *Stor
 		together: 128,
 		holds:    true,
 		undone:   sqliteUndone,
+		backUp:   sqliteBackUp,
 	}
 	// One writer is all that SQLite allows, so no row and no name needs a lock.
 	writers.SetMaxOpenConns(1)

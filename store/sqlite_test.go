@@ -215,7 +215,7 @@ func TestOpenSaysWhyNot(t *testing.T) {
 		{"damaged", write("damaged.db", damaged), "it is damaged; restore it from a backup"},
 		{"another's", execute("another.db", `CREATE TABLE recipes (name TEXT)`), "it is a database of another program"},
 		{"another's, marked", execute("marked.db", `PRAGMA application_id = 7`), "it is a database of another program"},
-		{"newer", newer, "it was written by a newer version of this program (schema 99, this one knows 3); use that version"},
+		{"newer", newer, "it was written by a newer version of this program (schema 99, this one knows " + newestSchema(t) + "); use that version"},
 	} {
 		s, err := OpenSQLite(t.Context(), c.path, newClock().now)
 		if err == nil {
@@ -345,7 +345,7 @@ func TestWhatIsKeptIsThereAfterReopening(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range lockSoon.Attempts {
-		if _, err := s.CountFailure(t.Context(), "anna", lockSoon); err != nil {
+		if _, err := s.CountFailure(t.Context(), "anna", lockSoon, noted); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -621,7 +621,7 @@ func TestAuditIsWrittenWithWhatItRecords(t *testing.T) {
 			return err
 		}, 0},
 		{"better hash", func() error { return s.UpgradePassword(ctx, "usr_a", 2, hash) }, 0},
-		{"failure", func() error { _, err := s.CountFailure(ctx, "anna", lockSoon); return err }, 0},
+		{"failure", func() error { _, err := s.CountFailure(ctx, "anna", lockSoon, noted); return err }, 1},
 		{"unlock", func() error { return s.ClearFailures(ctx, "anna", noted) }, 1},
 		{"refused delete", func() error {
 			_, _, err := s.DeleteUser(ctx, "usr_a", func(doorward.User, doorward.Census) error { return refuse }, noted)
@@ -741,7 +741,7 @@ func TestWhatChangesNothingWritesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range lockSoon.Attempts {
-		if _, err := s.CountFailure(ctx, "anna", lockSoon); err != nil {
+		if _, err := s.CountFailure(ctx, "anna", lockSoon, noted); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -759,7 +759,7 @@ func TestWhatChangesNothingWritesNothing(t *testing.T) {
 	}
 	for name, do := range map[string]func() error{
 		"a locked account": func() error {
-			_, err := s.CountFailure(ctx, "anna", lockSoon)
+			_, err := s.CountFailure(ctx, "anna", lockSoon, noted)
 			return err
 		},
 		"a repeated refresh": func() error {

@@ -50,6 +50,8 @@ type engine struct {
 	// await returns when the database may have changed since it was last called, or when
 	// ctx ends.
 	await func(ctx context.Context)
+	// backUp copies the store into an empty file; nil where it cannot.
+	backUp func(ctx context.Context, readers *sql.DB, path string) error
 	// patience is how long the engine may take over one statement before who asked gets
 	// an error; a statement then also ends when its caller leaves. 0 is for an engine that
 	// is never waited for once a transaction has begun.

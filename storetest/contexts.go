@@ -205,10 +205,18 @@ func (k *kit) everyMethod(ctx context.Context, u doorward.User, s doorward.Sessi
 		"LoadKeys":       func() error { return k.LoadKeys(ctx, nil, func(doorward.KeyRecord) error { return nil }) },
 		"LoadHolders":    func() error { return k.LoadHolders(ctx, nil, func(doorward.User) error { return nil }) },
 		"CountFailure": func() error {
-			_, err := k.CountFailure(ctx, "anna", doorward.LockoutPolicy{Attempts: 1, Window: time.Hour, Duration: time.Hour})
+			_, err := k.CountFailure(ctx, "anna", doorward.LockoutPolicy{Attempts: 1, Window: time.Hour, Duration: time.Hour}, entry("x"))
 			return err
 		},
 		"LockedFor":     func() error { _, err := k.LockedFor(ctx, "anna"); return err },
 		"ClearFailures": func() error { return k.ClearFailures(ctx, "anna", entry("x")) },
+		"HeldSession":   func() error { _, _, err := k.HeldSession(ctx, s.ID); return err },
+		"SessionPage": func() error {
+			_, err := k.SessionPage(ctx, doorward.SessionQuery{User: u.ID}, doorward.SessionMark{}, 1)
+			return err
+		},
+		"WriteAudit": func() error { return k.WriteAudit(ctx, entry("x")) },
+		"Audit":      func() error { _, err := k.Audit(ctx, doorward.AuditQuery{Limit: 1}); return err },
+		"PruneAudit": func() error { return k.PruneAudit(ctx, 0) },
 	}
 }

@@ -58,7 +58,7 @@ var lockoutTests = []test{
 // count counts a failure at account and wants it refused for left, or admitted where that is 0.
 func (k *kit) count(account string, policy doorward.LockoutPolicy, left time.Duration) {
 	k.Helper()
-	got, err := k.CountFailure(k.ctx(), account, policy)
+	got, err := k.CountFailure(k.ctx(), account, policy, entry(doorward.ActionSignIn))
 	k.ok(err)
 	if got > left || got < left-time.Minute || (left > 0) != (got > 0) {
 		k.Errorf("%s: refused for %v, want %v", account, got, left)

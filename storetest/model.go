@@ -93,7 +93,7 @@ var modelTests = []test{
 				"fail": func(r *rapid.T) {
 					var left time.Duration
 					want, left = policy.Count(want, now)
-					got, err := k.CountFailure(k.ctx(), account, policy)
+					got, err := k.CountFailure(k.ctx(), account, policy, entry(doorward.ActionSignIn))
 					if err != nil || !near(got, left) {
 						r.Fatalf("refused for %v, error %v, want %v", got, err, left)
 					}

@@ -41,7 +41,7 @@ var passwordTests = []test{
 		stranger := k.signIn(k.user("berta"))
 		lock := doorward.LockoutPolicy{Attempts: 1, Window: time.Hour, Duration: time.Hour}
 		for _, account := range []string{"anna", "berta"} {
-			_, err := k.CountFailure(k.ctx(), account, lock)
+			_, err := k.CountFailure(k.ctx(), account, lock, entry(doorward.ActionSignIn))
 			k.ok(err)
 		}
 		p := doorward.NewPassword{UserID: u.ID, Hash: hashTwo, MustChange: true, Keep: keep.ID, Reason: doorward.EndPassword}

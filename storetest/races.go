@@ -84,7 +84,7 @@ var raceTests = []test{
 		for round := range 3 {
 			var admitted atomic.Int64
 			race(callers, func(i int) {
-				left, err := k.CountFailure(k.ctx(), "anna", policy)
+				left, err := k.CountFailure(k.ctx(), "anna", policy, entry(doorward.ActionSignIn))
 				if err != nil {
 					k.Errorf("caller %d: %v", i, err)
 				}

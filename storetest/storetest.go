@@ -45,6 +45,8 @@ func Run(t *testing.T, open func(t *testing.T) (s doorward.Store, advance func(t
 		{"prune", pruneTests},
 		{"feed", feedTests},
 		{"keys", keyTests},
+		{"audit", auditTests},
+		{"held sessions", heldSessionTests},
 		{"callers who leave", contextTests},
 		{"races", raceTests},
 		{"races of keys", keyRaceTests},

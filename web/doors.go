@@ -18,8 +18,9 @@ type Config struct {
 // web is the room. It is immutable once made.
 type web struct {
 	Config
-	pages pages
-	style style
+	pages  pages
+	style  asset
+	script asset
 }
 
 // SignInPage is where the sign-in page stands, for gate.Config.SignInPage.
@@ -30,17 +31,21 @@ func Doors(c Config) []gate.Door {
 	if c.MinPassword <= 0 {
 		c.MinPassword = doorward.DefaultMinPassword
 	}
-	h := &web{Config: c, pages: readPages(), style: readStyle()}
-	login, password := SignInPage(c.Prefix), c.Prefix+"/auth/password"
+	h := &web{Config: c, pages: readPages(), style: newAsset(styleSource), script: newAsset(scriptSource)}
+	login, setup, password := SignInPage(c.Prefix), SetupPage(c.Prefix), c.Prefix+"/auth/password"
 	const get, post = http.MethodGet, http.MethodPost
 	return []gate.Door{
 		{Method: get, Pattern: login, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showLogin, Refused: h.loginRefused},
 		{Method: post, Pattern: login, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, SameOrigin: true, Form: true,
 			Handle: h.login, Refused: h.loginRefused},
+		{Method: get, Pattern: setup, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showSetup, Refused: h.setupRefused},
+		{Method: post, Pattern: setup, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, SameOrigin: true, Form: true,
+			Handle: h.setup, Refused: h.setupRefused},
 		{Method: get, Pattern: password, Reads: gate.ReadsAll, Need: doorward.NeedPerson, MustChange: true,
 			Handle: h.showPassword, Refused: h.passwordRefused},
 		{Method: post, Pattern: password, Reads: gate.ReadsAll, Need: doorward.NeedPerson, MustChange: true, SameOrigin: true, Form: true,
 			Handle: h.password, Refused: h.passwordRefused},
 		{Method: get, Pattern: c.Prefix + stylePath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showStyle},
+		{Method: get, Pattern: c.Prefix + scriptPath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showScript},
 	}
 }

@@ -13,6 +13,7 @@ type loginForm struct {
 	Action   string
 	Username string
 	Next     string
+	Setup    string // where the first user is made, while there is none; else empty
 }
 
 // showLogin shows the form. It reads no credential: whoever has a stale one gets in again.
@@ -55,6 +56,10 @@ func (h *web) loginPage(w http.ResponseWriter, r *http.Request, p *gate.Pass, st
 	form := loginForm{Action: SignInPage(h.Prefix), Username: r.PostForm.Get("username"), Next: next(r)}
 	if len(form.Username) > maxUsername {
 		form.Username = ""
+	}
+	// What cannot be read is not said; the form is there in any case.
+	if needs, err := h.Authority.NeedsSetup(r.Context()); err == nil && needs {
+		form.Setup = SetupPage(h.Prefix)
 	}
 	return h.show(w, p, status, h.pages.login, view{Title: "Sign in", Problem: wrong.text, Field: wrong.field, Content: form})
 }

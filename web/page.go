@@ -17,14 +17,14 @@ var sources embed.FS
 
 // pages are the templates, each inside the one layout.
 type pages struct {
-	login, password, notice *template.Template
+	login, setup, password, notice *template.Template
 }
 
 func readPages() pages {
 	page := func(name string) *template.Template {
 		return template.Must(template.ParseFS(sources, "pages/layout.html", "pages/"+name+".html"))
 	}
-	return pages{login: page("login"), password: page("password"), notice: page("notice")}
+	return pages{login: page("login"), setup: page("setup"), password: page("password"), notice: page("notice")}
 }
 
 // view is what the layout shows; Content is the page's own.
@@ -33,12 +33,16 @@ type view struct {
 	Problem string // what was refused, in words
 	Field   string // which field it is about; empty for none, or all
 	Style   string // where the stylesheet is
+	Script  string // where the script is; empty for none
 	Content any
 }
 
 // contentPolicy lets a page load our stylesheet and post to us, and nothing else: no
 // script, no frame around it, no other site.
 const contentPolicy = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// scriptPolicy is for the one page that has a script, a file of ours.
+const scriptPolicy = contentPolicy + "; script-src 'self'"
 
 // guard sets what every answer of ours to a browser carries.
 func guard(h http.Header, p *gate.Pass) {
@@ -62,6 +66,9 @@ func (h *web) show(w http.ResponseWriter, p *gate.Pass, status int, t *template.
 	}
 	header := w.Header()
 	guard(header, p)
+	if v.Script != "" {
+		header.Set("Content-Security-Policy", scriptPolicy)
+	}
 	header.Set("Content-Type", "text/html; charset=utf-8")
 	header.Set("Content-Length", strconv.Itoa(body.Len()))
 	w.WriteHeader(status)

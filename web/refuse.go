@@ -53,7 +53,11 @@ func label(field string) string {
 		return "The current password"
 	case "new_password":
 		return "The new password"
-	case "new_password_again":
+	case "code":
+		return "The setup code"
+	case "role":
+		return "The role"
+	case "new_password_again", "password_again":
 		return "The repeated password"
 	}
 	return ""

@@ -17,28 +17,33 @@ var styleSource []byte
 // stylePath is where the stylesheet stands, after the prefix.
 const stylePath = "/auth/style.css"
 
-// style is the one stylesheet; version changes with its content.
-type style struct {
+// asset is a file that pages load; version changes with its content.
+type asset struct {
 	source  []byte
 	version string
 }
 
-func readStyle() style {
-	sum := sha256.Sum256(styleSource)
-	return style{source: styleSource, version: hex.EncodeToString(sum[:8])}
+func newAsset(source []byte) asset {
+	sum := sha256.Sum256(source)
+	return asset{source: source, version: hex.EncodeToString(sum[:8])}
 }
 
-// showStyle answers with the stylesheet. Under the address that pages name it by it never
-// changes, so it may be kept; under any other it is asked for again.
+// showStyle answers with the one stylesheet.
 func (h *web) showStyle(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
+	return h.style.serve(w, r, p, "text/css; charset=utf-8")
+}
+
+// serve answers with the asset. Under the address that pages name it by it never changes, so
+// it may be kept; under any other it is asked for again.
+func (a asset) serve(w http.ResponseWriter, r *http.Request, p *gate.Pass, kind string) error {
 	header := w.Header()
 	guard(header, p)
-	header.Set("Content-Type", "text/css; charset=utf-8")
-	header.Set("ETag", `"`+h.style.version+`"`)
+	header.Set("Content-Type", kind)
+	header.Set("ETag", `"`+a.version+`"`)
 	header.Set("Cache-Control", "no-cache")
-	if r.URL.RawQuery == "v="+h.style.version {
+	if r.URL.RawQuery == "v="+a.version {
 		header.Set("Cache-Control", "public, max-age=31536000, immutable")
 	}
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(h.style.source))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.source))
 	return nil
 }

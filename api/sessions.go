@@ -1,0 +1,126 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"doorward"
+	"doorward/gate"
+)
+
+type sessionBody struct {
+	ID        string `json:"id"`
+	Kind      string `json:"kind"`
+	Created   string `json:"created"` // RFC 3339
+	Ends      string `json:"ends"`
+	Address   string `json:"address"`
+	UserAgent string `json:"user_agent"`
+	Current   bool   `json:"current"` // the one that the request came in
+}
+
+type sessionsBody struct {
+	Sessions []sessionBody `json:"sessions"`
+	Next     string        `json:"next"`
+}
+
+// listSessions lists the caller's own sessions; an admin asks for a user's.
+func (a *api) listSessions(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
+	q, err := single(r, "user", "after", "limit")
+	if err != nil {
+		return err
+	}
+	limit := pageSize
+	if s := q.Get("limit"); s != "" {
+		if limit, err = strconv.Atoi(s); err != nil || limit < 1 || limit > pageSize {
+			return doorward.Invalid("limit", "must be a number from 1 to %d", pageSize)
+		}
+	}
+	after, err := parseSessionMark(q.Get("after"))
+	if err != nil {
+		return err
+	}
+	page, next, err := a.Authority.Sessions(r.Context(), p.Caller(r), q.Get("user"), after, limit)
+	if err != nil {
+		return err
+	}
+	body := sessionsBody{Sessions: make([]sessionBody, 0, len(page))}
+	if !next.Ends.IsZero() {
+		body.Next = strconv.FormatInt(next.Ends.UnixMilli(), 10) + "." + next.ID
+	}
+	for _, s := range page {
+		body.Sessions = append(body.Sessions, sessionBody{
+			ID: s.ID, Kind: string(s.Kind), Created: s.Created.UTC().Format(time.RFC3339), Ends: s.Ends.UTC().Format(time.RFC3339),
+			Address: s.Address, UserAgent: s.UserAgent, Current: s.ID == p.Identity.Session,
+		})
+	}
+	gate.WriteJSON(w, http.StatusOK, body)
+	return nil
+}
+
+// single reads a query in which each of names may stand once, and nothing else.
+func single(r *http.Request, names ...string) (url.Values, error) {
+	q := r.URL.Query()
+	for _, name := range names {
+		if len(q[name]) > 1 {
+			return nil, doorward.Invalid(name, "must not be given twice")
+		}
+		if v := q.Get(name); strings.ContainsRune(v, 0) || strings.ToValidUTF8(v, "") != v || len(v) > 256 {
+			return nil, doorward.Invalid(name, "must be a text of at most 256 bytes")
+		}
+	}
+	for name := range q {
+		known := false
+		for _, n := range names {
+			known = known || n == name
+		}
+		if !known {
+			// "sessions?usr=..." must not end one's own.
+			return nil, doorward.Invalid("query", "may hold %s", strings.Join(names, ", "))
+		}
+	}
+	return q, nil
+}
+
+func parseSessionMark(s string) (doorward.SessionMark, error) {
+	if s == "" {
+		return doorward.SessionMark{}, nil
+	}
+	at, id, found := strings.Cut(s, ".")
+	ms, err := strconv.ParseInt(at, 10, 64)
+	if err != nil || !found || ms < 1 {
+		return doorward.SessionMark{}, doorward.Invalid("after", "is not where a page begins")
+	}
+	return doorward.SessionMark{Ends: time.UnixMilli(ms), ID: id}, nil
+}
+
+// endSession ends one of the caller's own sessions, or of somebody whom they manage.
+func (a *api) endSession(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
+	id := r.PathValue("id")
+	if strings.ContainsRune(id, 0) || strings.ToValidUTF8(id, "") != id || len(id) > 256 {
+		return doorward.NotFound("session")
+	}
+	if err := a.Authority.EndOneSession(r.Context(), p.Caller(r), id); err != nil {
+		return err
+	}
+	if id == p.Identity.Session && p.Shown.Via == doorward.FromCookie {
+		gate.SetCookie(w, p, a.CookieName, "", -1)
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// endSessions ends all of the caller's own but the one that asks; for an admin all of a user's.
+func (a *api) endSessions(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
+	q, err := single(r, "user")
+	if err != nil {
+		return err
+	}
+	if err := a.Authority.EndOtherSessions(r.Context(), p.Caller(r), q.Get("user")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

@@ -1,0 +1,104 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+)
+
+type healthcheckCmd struct {
+	URL     string        `name:"url" placeholder:"URL" help:"Ask here instead of where the settings say."`
+	Timeout time.Duration `name:"timeout" placeholder:"DURATION" default:"3s" help:"Longest wait for the answer (default: 3s)."`
+}
+
+func (*healthcheckCmd) takes(key string) bool { return key == "listen" || key == "paths.health" }
+
+// Validate refuses a wait that is none.
+func (c *healthcheckCmd) Validate() error {
+	if c.Timeout <= 0 {
+		return errors.New("--timeout: must be more than 0")
+	}
+	return nil
+}
+
+// Run asks the server whether it can serve, and says so in one line. It needs the network of
+// the machine and nothing else.
+func (c *healthcheckCmd) Run(ctx context.Context, p *program, src *sources) error {
+	target := c.URL
+	if target == "" {
+		l, unknown := loadSome(c.takes, *src)
+		l.problems = append(l.problems, unknown...)
+		if err := l.err(); err != nil {
+			return err
+		}
+		var err error
+		if target, err = readyURL(l.Settings); err != nil {
+			return err
+		}
+	}
+	if u, err := url.Parse(target); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return errors.New("--url: must be a URL like http://127.0.0.1:8080/health/ready")
+	}
+	if err := askReady(ctx, target, c.Timeout); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(p.Out, "ok")
+	return err
+}
+
+// readyURL is where the server that has these settings says whether it is ready, seen from
+// the machine that it runs on.
+func readyURL(s Settings) (string, error) {
+	if s.HealthPath == "" {
+		return "", errors.New("paths.health is off, so there is nothing to ask; name something with --url")
+	}
+	host, port, err := net.SplitHostPort(s.Listen)
+	if err != nil {
+		return "", fmt.Errorf("listen: %w", err)
+	}
+	if port == "0" {
+		return "", errors.New("listen: the server has chosen the port 0 stands for; name it with --url")
+	}
+	switch a, err := netip.ParseAddr(host); {
+	case host == "":
+		host = "127.0.0.1"
+	case err == nil && a.IsUnspecified() && a.Is4():
+		host = "127.0.0.1"
+	case err == nil && a.IsUnspecified():
+		host = "::1"
+	}
+	return (&url.URL{Scheme: "http", Host: net.JoinHostPort(host, port), Path: s.HealthPath + "/ready"}).String(), nil
+}
+
+// askReady returns why the answer at target is not that all is well.
+func askReady(ctx context.Context, target string, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return errors.New("--url: is not one")
+	}
+	client := http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true}, // past any proxy
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	answer, err := client.Do(r)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("not ready: no answer within %v", timeout)
+	case err != nil:
+		return fmt.Errorf("not ready: %w", errors.Unwrap(err)) // without the URL, in which somebody may have put a password
+	}
+	defer answer.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 64<<10))
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("not ready: the answer is %s", answer.Status)
+	}
+	return nil
+}

@@ -1,0 +1,19 @@
+package web
+
+import (
+	_ "embed"
+	"net/http"
+
+	"doorward/gate"
+)
+
+//go:embed pages/setup.js
+var scriptSource []byte
+
+// scriptPath is where the one script stands, after the prefix. The page works without it.
+const scriptPath = "/auth/setup.js"
+
+// showScript answers with the script.
+func (h *web) showScript(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
+	return h.script.serve(w, r, p, "text/javascript; charset=utf-8")
+}
