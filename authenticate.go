@@ -31,10 +31,11 @@ func (a *Authority) Authenticate(ctx context.Context, p Presented) (Identity, er
 	case p.Via == FromBearer && a.keys.Load().Recognizes(p.Value):
 		return a.authenticateToken(ctx, AccessToken, p.Value)
 	}
-	if c, ok := a.credentials.find(p.Value); ok {
+	h := HashSecret(p.Value)
+	if c, ok := a.credentials.byHash[h]; ok {
 		return c.identity(), nil
 	}
-	return Identity{}, ErrInvalidToken
+	return a.authenticateKey(&h, p.Value)
 }
 
 func (a *Authority) authenticateToken(ctx context.Context, use Use, token string) (Identity, error) {

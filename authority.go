@@ -24,6 +24,7 @@ type Config struct {
 	Hasher *Hasher
 
 	Credentials []ConfiguredCredential // the operator's key and the API tokens
+	KeyPrefix   string                 // how API keys made at run time begin; brk_ by default
 	OpenAllowed bool                   // the service may stand open until somebody is set up
 
 	AccessLife     time.Duration // of an access token
@@ -62,6 +63,9 @@ type Authority struct {
 	seen    *sessionSet[passed]
 	revoked *revocationSet
 
+	known keyTable // the API keys made at run time
+	uses  keyUses
+
 	keys     atomic.Pointer[KeyRing]
 	forwards forwards
 	refusals refusals
@@ -97,6 +101,10 @@ func New(ctx context.Context, c Config) (*Authority, error) {
 	setDefault(&c.Lockout.Duration, 15*time.Minute)
 	setDefault(&c.Passwords.MinLength, 8)
 	setDefault(&c.AuditRetention, 400*24*time.Hour)
+	setDefault(&c.KeyPrefix, "brk_")
+	if err := CheckKeyPrefix("KeyPrefix", c.KeyPrefix); err != nil {
+		return nil, err
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -114,7 +122,7 @@ func New(ctx context.Context, c Config) (*Authority, error) {
 	life := max(c.AccessLife, c.SessionLife)
 	a := &Authority{
 		cfg: c, credentials: known,
-		seen: newSessionSet[passed](life), revoked: newRevocationSet(life),
+		seen: newSessionSet[passed](life), revoked: newRevocationSet(life), uses: newKeyUses(),
 	}
 	a.keys.Store(c.Keys)
 	if err := a.start(ctx); err != nil {
@@ -135,10 +143,16 @@ func (a *Authority) start(ctx context.Context) error {
 	if _, err := a.cfg.Store.EndUnconfigured(ctx, a.credentials.terms(), system.Audit("session.end", "", EndCredentialGone)); err != nil {
 		return fmt.Errorf("cannot end the sessions of credentials no longer configured: %w", err)
 	}
+	if err := a.askStopped(ctx); err != nil {
+		return fmt.Errorf("cannot end the sessions of keys that were rotated: %w", err)
+	}
 	began := a.cfg.Now()
 	last, err := a.readEnded(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot read which sessions have ended: %w", err)
+	}
+	if err := a.readKeys(ctx); err != nil {
+		return fmt.Errorf("cannot read the API keys: %w", err)
 	}
 	a.cursor = last
 	a.view.Store(&began)
@@ -174,7 +188,7 @@ const (
 // Mode reads how the door stands. An error is never evidence that nobody is set up. Once
 // somebody is, it asks the store nothing.
 func (a *Authority) Mode(ctx context.Context) (Mode, error) {
-	if len(a.credentials.byID) > 0 || a.hasUsers.Load() {
+	if len(a.credentials.byID) > 0 || a.hasUsers.Load() || a.known.size.Load() > 0 {
 		return ModeClosed, nil
 	}
 	s, err := a.readState(ctx)
@@ -188,7 +202,7 @@ func (a *Authority) Mode(ctx context.Context) (Mode, error) {
 // may stand open at all.
 func (s State) Mode(configured, openAllowed bool) Mode {
 	switch {
-	case configured, s.HasUsers:
+	case configured, s.HasUsers, s.HasKeys:
 		return ModeClosed
 	case openAllowed && !s.Initialised:
 		return ModeOpen
@@ -264,6 +278,7 @@ func (a *Authority) Sweep(ctx context.Context) error {
 	now := a.cfg.Now()
 	a.seen.sweep(now) // before revoked: see Authority
 	a.revoked.sweep(now)
+	a.forwards.sweep(now)
 	for _, e := range a.refusals.over(now) {
 		a.record(ctx, e)
 	}

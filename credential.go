@@ -20,7 +20,7 @@ type Credential struct {
 	Org        string
 	Workspaces Workspaces
 	ClientIDs  []string // the only client ids it may be exchanged for; nil for any
-	hash       [sha256.Size]byte
+	hash       SecretHash
 }
 
 // Terms says in one line all that the credential grants, so that a session made with it
@@ -60,7 +60,7 @@ type ConfiguredCredential struct {
 
 // credentials looks secrets up by their SHA-256. It is immutable once made.
 type credentials struct {
-	byHash map[[sha256.Size]byte]*Credential
+	byHash map[SecretHash]*Credential
 	byID   map[string]*Credential
 }
 
@@ -68,7 +68,7 @@ type credentials struct {
 // the same in every run and on every node, and of no help in guessing a weak secret to
 // whoever sees it in a log or a header.
 func newCredentials(salt []byte, configured []ConfiguredCredential) (credentials, error) {
-	c := credentials{make(map[[sha256.Size]byte]*Credential), make(map[string]*Credential)}
+	c := credentials{make(map[SecretHash]*Credential), make(map[string]*Credential)}
 	key, err := hkdf.Key(sha256.New, salt, nil, "doorward credential ids", sha256.Size)
 	if err != nil {
 		return c, fmt.Errorf("cannot derive the key for credential ids: %w", err)
@@ -82,7 +82,7 @@ func newCredentials(salt []byte, configured []ConfiguredCredential) (credentials
 		}
 		cred := &Credential{
 			Kind: cc.Kind, Name: cc.Name, Role: cc.Role, Org: Default, Workspaces: Workspaces(cc.Workspace),
-			ClientIDs: cc.ClientIDs, hash: sha256.Sum256(cc.Secret),
+			ClientIDs: cc.ClientIDs, hash: HashSecret(string(cc.Secret)),
 		}
 		if cred.Workspaces == "" {
 			cred.Workspaces = Default
@@ -108,8 +108,7 @@ func newCredentials(salt []byte, configured []ConfiguredCredential) (credentials
 // find looks a secret up. The comparison is of SHA-256 values, so how long it takes says
 // nothing about a secret.
 func (c credentials) find(secret string) (*Credential, bool) {
-	var buf [128]byte // keeps nearly every secret off the heap
-	cred, ok := c.byHash[sha256.Sum256(append(buf[:0], secret...))]
+	cred, ok := c.byHash[HashSecret(secret)]
 	return cred, ok
 }
 

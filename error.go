@@ -21,6 +21,7 @@ const (
 	CodeTooLarge                        // 413
 	CodeUnsupported                     // 415
 	CodeThrottled                       // 429, with RetryAfter
+	CodeHeaders                         // 431: more header lines than anybody reads
 	CodeUnavailable                     // 503: a fact could not be read or a change could not be kept
 )
 

@@ -21,9 +21,12 @@ func (a *Authority) Exchange(ctx context.Context, by Caller, clientID string) (G
 	if err := CheckClientID("client_id", clientID); err != nil {
 		return Grant{}, err
 	}
-	cred, ok := a.credentials.byID[by.Credential]
-	if !ok || by.Via != ViaSecret {
+	if by.Via != ViaSecret {
 		return Grant{}, ErrInvalidToken
+	}
+	cred, ok := a.credentials.byID[by.Credential]
+	if !ok {
+		return a.exchangeKey(ctx, by, clientID)
 	}
 	if !cred.mayNameClient(clientID) {
 		return Grant{}, ErrForbidden
@@ -45,6 +48,51 @@ func (a *Authority) Exchange(ctx context.Context, by Caller, clientID string) (G
 		return Grant{}, Unavailable(errUnsignable)
 	}
 	return g, nil
+}
+
+// exchangeKey is Exchange for a key made at run time, which is judged where no other
+// transaction can come between: as it is and as its owner is when the session is kept.
+func (a *Authority) exchangeKey(ctx context.Context, by Caller, clientID string) (Grant, error) {
+	now := a.cfg.Now().Truncate(time.Millisecond)
+	s := Session{
+		ID: a.newID(), Kind: KindClient, Subject: clientID, Created: now,
+		Chain:   Chain{Head: a.newID(), Minted: now},
+		Address: by.addressText(), UserAgent: by.UserAgent,
+	}
+	var cred Credential
+	begin := func(k KeyState, _ time.Time) (Session, error) {
+		if err := k.Good(now); err != nil {
+			return Session{}, err
+		}
+		if cred = k.credential(); !cred.mayNameClient(clientID) {
+			return Session{}, ErrForbidden
+		}
+		s.of(cred, k.Stops(), now.Add(a.cfg.SessionMaxAge))
+		s.AccessUntil = a.accessExpiry(now, s.Ends)
+		return s, nil
+	}
+	found, err := a.cfg.Store.CreateKeySession(ctx, by.Credential, a.cfg.SessionLimit, begin, by.Audit("session.create", s.ID, "client "+clientID))
+	switch {
+	case err != nil:
+		return Grant{}, err
+	case !found:
+		return Grant{}, ErrInvalidToken
+	}
+	a.seen.add(s.ID, passed{}, s.AccessUntil)
+	g := a.grant(s, &cred, now)
+	if !g.signed() {
+		return Grant{}, Unavailable(errUnsignable)
+	}
+	return g, nil
+}
+
+// of makes s a session of cred, which stops at the time stops (zero for never): no session
+// outlives its key.
+func (s *Session) of(cred Credential, stops, ends time.Time) {
+	s.Credential, s.Terms, s.Org, s.Workspaces = cred.ID, cred.Terms(), cred.Org, cred.Workspaces
+	if s.Ends = ends; !stops.IsZero() {
+		s.Ends = earlier(ends, stops)
+	}
 }
 
 func (g Grant) signed() bool { return g.AccessToken != "" && g.RefreshToken != "" }

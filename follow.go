@@ -38,17 +38,27 @@ func (a *Authority) CatchUp(ctx context.Context) error {
 	a.following.Lock()
 	defer a.following.Unlock()
 	began := a.cfg.Now()
+	var apiKeys, owners []string
 	last, err := a.cfg.Store.Changes(ctx, a.cursor, func(c Change) error {
 		switch c.What {
 		case SessionEnded:
 			a.revoke(EndedSession{ID: c.Target, Until: c.Until})
 		case KeysChanged:
 			a.signing = c.Target
+		case KeyChanged:
+			apiKeys = append(apiKeys, c.Target)
+		case OwnerChanged:
+			owners = append(owners, c.Target)
 		}
 		return nil
 	})
 	if errors.Is(err, ErrFeedGap) {
 		last, err = a.readAnew(ctx)
+	} else if err == nil {
+		err = a.readChangedKeys(ctx, apiKeys, owners)
+	}
+	if err == nil {
+		err = a.endStopped(ctx)
 	}
 	if err != nil {
 		a.outage.Store(true)
@@ -72,6 +82,9 @@ func (a *Authority) readAnew(ctx context.Context) (last int64, err error) {
 		return 0, err
 	}
 	a.signing = kid
+	if err := a.readKeys(ctx); err != nil {
+		return 0, err
+	}
 	if last < a.cursor {
 		a.cfg.Log.ErrorContext(ctx, "ALARM", "err", "the database went backwards: it knows fewer changes than were read from it", "changes", last, "read", a.cursor)
 		a.seen.clear()

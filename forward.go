@@ -30,11 +30,7 @@ func (a *Authority) Forward(ctx context.Context, by Caller, shown Presented) (st
 		}
 		return token, nil
 	case ViaSecret:
-		cred, ok := a.credentials.byID[id.Credential]
-		if !ok {
-			return "", ErrInvalidToken
-		}
-		return a.forwards.token(ctx, a, by, cred)
+		return a.forwards.token(ctx, a, by)
 	}
 	return "", nil
 }
@@ -69,8 +65,8 @@ func (f *forwards) of(id string) *forwardedToken {
 	return t
 }
 
-func (f *forwards) token(ctx context.Context, a *Authority, by Caller, cred *Credential) (string, error) {
-	t := f.of(cred.ID)
+func (f *forwards) token(ctx context.Context, a *Authority, by Caller) (string, error) {
+	t := f.of(by.Credential)
 	if token, ok := t.get(a); ok {
 		return token, nil
 	}
@@ -82,23 +78,25 @@ func (f *forwards) token(ctx context.Context, a *Authority, by Caller, cred *Cre
 	// Who hangs up must not leave those behind without.
 	ctx = context.WithoutCancel(ctx)
 	now := a.cfg.Now().Truncate(time.Millisecond)
-	self := cred.identity()
-	s := Session{
-		ID: a.newID(), Kind: cred.Kind, Subject: self.Subject, Credential: cred.ID, Configured: true, Terms: cred.Terms(),
-		Org: cred.Org, Workspaces: cred.Workspaces, Created: now,
-		Chain: Chain{Head: a.newID(), Minted: now},
-	}
-	s.Ends = a.accessExpiry(now, now.Add(a.cfg.SessionMaxAge))
-	s.AccessUntil = s.Ends
+	s := Session{ID: a.newID(), Created: now, Chain: Chain{Head: a.newID(), Minted: now}}
+	entry := by.Audit("session.create", s.ID, "for the service behind")
 	keys := a.keys.Load()
-	token := keys.Sign(AccessToken, Claims{
-		Subject: s.Subject, IssuedAt: now.Unix(), ExpiresAt: s.AccessUntil.Unix(), ID: a.newID(), Session: s.ID,
-		Kind: s.Kind, Role: cred.Role, Org: cred.Org, Workspaces: cred.Workspaces,
-	})
-	if token == "" {
-		return "", Unavailable(errUnsignable)
+	token := ""
+	begin := func(cred Credential, stops time.Time) (Session, error) {
+		s.Kind, s.Subject = cred.Kind, cred.identity().Subject
+		s.of(cred, stops, now.Add(a.cfg.SessionMaxAge))
+		s.Ends = a.accessExpiry(now, s.Ends)
+		s.AccessUntil = s.Ends
+		token = keys.Sign(AccessToken, Claims{
+			Subject: s.Subject, IssuedAt: now.Unix(), ExpiresAt: s.AccessUntil.Unix(), ID: a.newID(), Session: s.ID,
+			Kind: s.Kind, Role: cred.Role, Org: cred.Org, Workspaces: cred.Workspaces,
+		})
+		if token == "" {
+			return Session{}, Unavailable(errUnsignable)
+		}
+		return s, nil
 	}
-	if err := a.cfg.Store.CreateSession(ctx, s, a.cfg.SessionLimit, by.Audit("session.create", s.ID, "for the service behind")); err != nil {
+	if err := a.beginFor(ctx, by.Credential, &s, begin, entry); err != nil {
 		return "", err
 	}
 	a.seen.add(s.ID, passed{}, s.AccessUntil)
@@ -106,6 +104,44 @@ func (f *forwards) token(ctx context.Context, a *Authority, by Caller, cred *Cre
 	defer t.mu.Unlock()
 	t.token, t.session, t.kid, t.renew = token, s.ID, keys.KeyID(), now.Add(s.AccessUntil.Sub(now)/2)
 	return token, nil
+}
+
+// beginFor keeps the session that begin makes of s for the key or API token credential, as it is now.
+func (a *Authority) beginFor(ctx context.Context, credential string, s *Session, begin func(cred Credential, stops time.Time) (Session, error), entry AuditEntry) error {
+	if cred, ok := a.credentials.byID[credential]; ok {
+		s.Configured = true
+		made, err := begin(*cred, time.Time{})
+		if err != nil {
+			return err
+		}
+		return a.cfg.Store.CreateSession(ctx, made, a.cfg.SessionLimit, entry)
+	}
+	found, err := a.cfg.Store.CreateKeySession(ctx, credential, a.cfg.SessionLimit, func(k KeyState, _ time.Time) (Session, error) {
+		if err := k.Good(s.Created); err != nil {
+			return Session{}, err
+		}
+		return begin(k.credential(), k.Stops())
+	}, entry)
+	if err == nil && !found {
+		err = ErrInvalidToken
+	}
+	return err
+}
+
+// sweep forgets tokens that are not handed out any more.
+func (f *forwards) sweep(now time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, t := range f.byID {
+		if t.making.TryLock() { // who makes one now goes on with it
+			t.mu.Lock()
+			if !now.Before(t.renew) {
+				delete(f.byID, id)
+			}
+			t.mu.Unlock()
+			t.making.Unlock()
+		}
+	}
 }
 
 // get is the token while it is good for some time and its session lives.

@@ -23,7 +23,7 @@ func (a *Authority) Refresh(ctx context.Context, by Caller, token string) (Grant
 		grant, refusal, reused = Grant{}, nil, false
 		s := at.Session
 		until = EndedSession{ID: s.ID, Until: s.AccessUntil}
-		cred := a.credentials.byID[s.Credential]
+		cred := a.credentialOf(at)
 		switch {
 		case !s.Ended.IsZero():
 			refusal = ErrTokenBlacklisted
@@ -71,4 +71,16 @@ func (a *Authority) Refresh(ctx context.Context, by Caller, token string) (Grant
 		return Grant{}, refusal
 	}
 	return grant, nil
+}
+
+// credentialOf is what at's session was made with, as it is now; nil when it is no good any more.
+func (a *Authority) credentialOf(at RefreshState) *Credential {
+	if at.Session.Configured {
+		return a.credentials.byID[at.Session.Credential]
+	}
+	if at.Key == nil || at.Key.Good(at.Now) != nil {
+		return nil
+	}
+	cred := at.Key.credential()
+	return &cred
 }

@@ -40,6 +40,8 @@ const (
 	EndPasswordReset  = "password reset"
 	EndCredentialGone = "credential no longer configured as it was"
 	EndRevoked        = "revoked"
+	EndKeyRevoked     = "key revoked"
+	EndKeyRotated     = "key rotated, and its overlap over"
 )
 
 // Chain is the refresh chain of a machine's session: the two or three refresh tokens

@@ -24,13 +24,14 @@ type Store interface {
 	SessionStore
 	LockoutStore
 	FeedStore
+	KeyStore
 	AuditStore
 	HeldSessionStore
 
 	// Ping reports whether the store can be read now.
 	Ping(ctx context.Context) error
 	// Prune deletes what means nothing any more: sessions whose tokens have all expired,
-	// counters of failures older than keepFailures, changes that every node has had an hour
+	// counters of failures older than keepFailures, keys revoked a day ago, changes that every node has had an hour
 	// to read. It deletes in small steps, so that no other writer waits long for it.
 	Prune(ctx context.Context, keepFailures time.Duration) error
 	Close() error
@@ -44,6 +45,7 @@ var ErrChanged = errors.New("changed meanwhile")
 type State struct {
 	Initialised bool // some user, key or token existed or was configured once: open mode is over for good
 	HasUsers    bool
+	HasKeys     bool // made at run time and not revoked
 }
 
 // MetaStore keeps what belongs to the installation as a whole.
@@ -111,6 +113,7 @@ type NewPassword struct {
 type RefreshState struct {
 	Session Session
 	Now     time.Time
+	Key     *KeyState // with which a machine's session was made; nil when it was not made with a key kept here, or that is gone
 }
 
 // RefreshDecision is what becomes of the session: with Outcome Advanced the chain and
@@ -177,7 +180,7 @@ type ListedSession struct {
 type Change struct {
 	Number int64
 	What   ChangeKind
-	Target string    // the session, for SessionEnded; the kid, for KeysChanged
+	Target string    // the session, for SessionEnded; the kid, for KeysChanged; the key; the user
 	Until  time.Time // for SessionEnded: the latest expiry of a token minted in it
 }
 
@@ -189,6 +192,8 @@ type ChangeKind string
 const (
 	SessionEnded ChangeKind = "session_ended"
 	KeysChanged  ChangeKind = "keys_changed"
+	KeyChanged   ChangeKind = "api_key_changed"   // an API key was made, revoked or rotated
+	OwnerChanged ChangeKind = "key_owner_changed" // a user who has API keys is not what they were
 )
 
 // ErrFeedGap says that changes after the number asked for are no longer kept, or that the
@@ -207,6 +212,40 @@ type FeedStore interface {
 	// AwaitChange returns when something may have changed since the last call, after atMost
 	// at the latest. It is a hint and promises nothing; one caller at a time.
 	AwaitChange(ctx context.Context, atMost time.Duration)
+}
+
+// KeyStore keeps the API keys made at run time. Whatever makes a key good or no good writes
+// a change of KeyChanged or OwnerChanged.
+type KeyStore interface {
+	// CreateKey keeps k under the hash of its secret and sets the mark, unless check refuses
+	// the owner as they are in the same transaction, or they have limit keys already (a
+	// CodeConflict *Error). check is not called for a service key. A CodeInvalid *Error for a
+	// workspace that there is not, or an owner.
+	CreateKey(ctx context.Context, k Key, hash SecretHash, limit int, check func(owner User) error, a AuditEntry) (KeyState, error)
+	// Key reads a key, a revoked one too.
+	Key(ctx context.Context, id string) (KeyState, bool, error)
+	Keys(ctx context.Context, q KeyQuery) ([]KeyState, error)
+	// RevokeKey revokes key id, unless check refuses, and ends the sessions made with it. One
+	// that is revoked already is not found.
+	RevokeKey(ctx context.Context, id string, check func(k KeyState) error, a AuditEntry) (KeyState, []EndedSession, bool, error)
+	// RotateKey keeps what rotate makes of key id at the time now: a new key with its terms,
+	// and until when the old one lives on; no session of the old one outlives that. When that is over
+	// at once the old key is revoked as by RevokeKey.
+	RotateKey(ctx context.Context, id string, rotate func(old KeyState, now time.Time) (KeyRotation, error), a AuditEntry) (old, next KeyState, ended []EndedSession, found bool, err error)
+	// CreateKeySession keeps the session that begin makes, given key id and its owner as no
+	// other transaction can change them before this one ends; within limit as SignIn.
+	// begin's error is returned. A revoked key is not found.
+	CreateKeySession(ctx context.Context, id string, limit int, begin func(k KeyState, now time.Time) (Session, error), a AuditEntry) (found bool, err error)
+	// EndStoppedKeys revokes the keys whose overlap after rotation is over, ends their
+	// sessions, and returns when the next overlap ends (zero for none). For each such key a is written, with it as the target.
+	EndStoppedKeys(ctx context.Context, a AuditEntry) (ended []EndedSession, next time.Time, err error)
+	// NoteKeyUses keeps that these keys are used now, of each at most once a minute.
+	NoteKeyUses(ctx context.Context, ids []string) error
+	// LoadKeys yields the keys of these ids, revoked ones too; all that are not revoked when
+	// ids is nil. An id may be given twice.
+	LoadKeys(ctx context.Context, ids []string, yield func(KeyRecord) error) error
+	// LoadHolders yields the users of these ids; those who have keys when ids is nil.
+	LoadHolders(ctx context.Context, ids []string, yield func(User) error) error
 }
 
 // LockoutStore counts failed attempts at accounts, whether or not they exist.

@@ -143,6 +143,7 @@ func (a *Authority) ChangeUser(ctx context.Context, by Caller, id string, c User
 	case !found:
 		return User{}, a.refuse(ctx, entry, NotFound("user"))
 	}
+	a.holderChanged(u)
 	a.revoke(ended...)
 	return u, nil
 }
@@ -185,6 +186,7 @@ func (a *Authority) DeleteUser(ctx context.Context, by Caller, id string) error 
 	case !found:
 		return a.refuse(ctx, entry, NotFound("user"))
 	}
+	a.holderGone(id)
 	a.revoke(ended...)
 	return nil
 }

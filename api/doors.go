@@ -51,6 +51,11 @@ func Doors(c Config) []gate.Door {
 		{Method: patch, Pattern: human + "/users/{id}", Reads: gate.ReadsAll, Need: admin, Handle: a.changeUser},
 		{Method: del, Pattern: human + "/users/{id}", Reads: gate.ReadsAll, Need: admin, Handle: a.deleteUser},
 		{Method: post, Pattern: human + "/admin-reset-password", Reads: gate.ReadsAll, Need: admin, Handle: a.resetPassword},
+		// API keys: the verb asks whose they are
+		{Method: get, Pattern: human + "/keys", Reads: gate.ReadsAll, Need: doorward.NeedAnybody, Handle: a.listKeys},
+		{Method: post, Pattern: human + "/keys", Reads: gate.ReadsAll, Need: doorward.NeedAnybody, Handle: a.createKey},
+		{Method: del, Pattern: human + "/keys/{id}", Reads: gate.ReadsAll, Need: doorward.NeedAnybody, Handle: a.revokeKey},
+		{Method: post, Pattern: human + "/keys/{id}/rotate", Reads: gate.ReadsAll, Need: doorward.NeedAnybody, Handle: a.rotateKey},
 		{Method: get, Pattern: human + "/audit", Reads: gate.ReadsAll, Need: admin, Handle: a.audit},
 	}
 	if c.Health != nil && c.HealthPath != "" {

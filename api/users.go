@@ -80,19 +80,28 @@ func headerSecrets(r *http.Request) ([]string, error) {
 	return append(secrets, keys...), nil
 }
 
-// pageSize is how many users a page lists.
+// pageSize is how many a page of a list has.
 const pageSize = 100
 
-func (a *api) listUsers(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
-	q := r.URL.Query()
-	limit := pageSize
-	if s := q.Get("limit"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 || n > pageSize {
-			return doorward.Invalid("limit", "must be a number from 1 to %d", pageSize)
-		}
-		limit = n
+// pageLimit is how many a page is to have: fewer where the client says so.
+func pageLimit(r *http.Request) (int, error) {
+	s := r.URL.Query().Get("limit")
+	if s == "" {
+		return pageSize, nil
 	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > pageSize {
+		return 0, doorward.Invalid("limit", "must be a number from 1 to %d", pageSize)
+	}
+	return n, nil
+}
+
+func (a *api) listUsers(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
+	limit, err := pageLimit(r)
+	if err != nil {
+		return err
+	}
+	q := r.URL.Query()
 	search, ok := canonicalPart(q.Get("search"))
 	if !ok {
 		gate.WriteJSON(w, http.StatusOK, usersBody{Users: []userBody{}})

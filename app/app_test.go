@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,12 +67,18 @@ func golden(t *testing.T, path, got string) {
 // runProgram runs one command line within the test.
 func runProgram(t *testing.T, environ []string, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
+	return runWith(t, strings.NewReader(strings.Repeat("r", 32)), environ, args...)
+}
+
+// runWith is runProgram with this randomness.
+func runWith(t *testing.T, random io.Reader, environ []string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
 	var out, errs bytes.Buffer
 	p := &program{
 		Streams: Streams{In: strings.NewReader(""), Out: &out, Err: &errs},
 		name:    "doorward",
 		environ: environ,
-		random:  strings.NewReader(strings.Repeat("r", 32)),
+		random:  random,
 	}
 	status = p.run(t.Context(), args)
 	return status, out.String(), errs.String()

@@ -43,7 +43,7 @@ func (h *house) openService() (func(http.ResponseWriter, *http.Request, *gate.Pa
 			log = log.With("upstream", u.Name)
 		}
 		p, err := proxy.New(proxy.Config{
-			Upstream: u.URL, Timeout: cmp.Or(u.Timeout, s.UpstreamTimeout), Names: names, Forward: forward, Log: log,
+			Upstream: u.URL, Strip: u.Strip, Stall: s.Limits.StallTimeout, Timeout: cmp.Or(u.Timeout, s.UpstreamTimeout), Names: names, Forward: forward, Log: log,
 			Fail: func(w http.ResponseWriter, _ *http.Request, status int, message string) {
 				gate.Fail(w, status, message)
 			},

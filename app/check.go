@@ -149,7 +149,7 @@ func local(host string) bool {
 func hostAndPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+		port = map[string]string{"http": "80", "https": "443", "h2c": "80"}[u.Scheme]
 	}
 	return net.JoinHostPort(u.Hostname(), port)
 }

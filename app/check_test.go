@@ -46,6 +46,8 @@ func TestSettingsThatContradict(t *testing.T) {
 			[]string{`paths.health (--paths-health): "/door/auth/health" must not lie within /auth/ or /api/auth/ below paths.prefix (--paths-prefix)`}},
 		"itself as the service": {map[string]string{"upstream": "http://localhost:8080"},
 			[]string{"upstream (--upstream): is this server itself; let listen (default) be another address"}},
+		"itself as the service, in HTTP/2": {map[string]string{"upstream": "h2c://localhost", "listen": ":80"},
+			[]string{"upstream (--upstream): is this server itself; let listen (--listen) be another address"}},
 		"itself as the service, without a port": {map[string]string{"upstream": "http://127.0.0.1", "listen": ":80"},
 			[]string{"upstream (--upstream): is this server itself; let listen (--listen) be another address"}},
 		"the secret in the database": {map[string]string{"database": "x", "names.secret_file": "x"},

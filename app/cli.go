@@ -52,6 +52,7 @@ type grammar struct {
 	Config      configCmd      `cmd:"" help:"Print the settings in effect and where each comes from."`
 	Explain     explainCmd     `cmd:"" help:"Say what the door makes of a request, and which rule decides."`
 	GenerateKey generateKeyCmd `cmd:"" help:"Print a new API key."`
+	Key         keyCmd         `cmd:"" help:"Make, list, rotate and revoke the API keys kept in the database."`
 	Session     sessionCmd     `cmd:"" help:"List sessions, or end them."`
 	Audit       auditCmd       `cmd:"" help:"Print who did what to whom: the audit log."`
 	Backup      backupCmd      `cmd:"" help:"Copy the database into a file, also while a server is running."`

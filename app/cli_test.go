@@ -16,6 +16,7 @@ func TestHelp(t *testing.T) {
 		"generate-key-help.golden": {"generate-key", "-h"},
 		"secret-help.golden":       {"secret", "rotate", "-h"},
 		"session-help.golden":      {"session", "revoke", "-h"},
+		"key-help.golden":          {"key", "create", "-h"},
 	} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
@@ -44,8 +45,8 @@ func TestWrongCommandLines(t *testing.T) {
 		args []string
 		want string
 	}{
-		{nil, "a command is needed: one of serve, check, config, explain, generate-key, session, audit, backup, healthcheck, secret, version; doorward -h says more"},
-		{[]string{"--"}, "a command is needed: one of serve, check, config, explain, generate-key, session, audit, backup, healthcheck, secret, version; doorward -h says more"},
+		{nil, "a command is needed: one of serve, check, config, explain, generate-key, key, session, audit, backup, healthcheck, secret, version; doorward -h says more"},
+		{[]string{"--"}, "a command is needed: one of serve, check, config, explain, generate-key, key, session, audit, backup, healthcheck, secret, version; doorward -h says more"},
 		{[]string{"chek"}, "unknown command chek; did you mean check?"},
 		{[]string{"che"}, "unknown command che; did you mean check?"},
 		{[]string{"two words"}, `unknown command "two words"; the nearest known is serve`},

@@ -72,9 +72,9 @@ const (
 func kindsOf(method string, underRequest bool) []faultKind {
 	kinds := []faultKind{fails, slow}
 	switch method {
-	case "Changes", "EndedSessions", "Sessions":
+	case "Changes", "EndedSessions", "Sessions", "LoadKeys", "LoadHolders":
 		kinds = append(kinds, breaksOff)
-	case "State", "KeyID", "User", "UserByName", "Users", "Session", "LastSessionEnd", "LastChange", "LockedFor", "Ping":
+	case "State", "KeyID", "User", "UserByName", "Users", "Session", "LastSessionEnd", "LastChange", "LockedFor", "Ping", "Key", "Keys":
 	default: // what changes something; to lose what was read is to have failed
 		kinds = append(kinds, lost)
 	}
@@ -306,6 +306,53 @@ func (f *faultyStore) Changes(ctx context.Context, after int64, yield func(doorw
 		return err
 	})
 	return last, err
+}
+
+func (f *faultyStore) CreateKey(ctx context.Context, k doorward.Key, hash doorward.SecretHash, limit int, check func(doorward.User) error, a doorward.AuditEntry) (made doorward.KeyState, err error) {
+	err = f.do("CreateKey", func() error { made, err = f.Store.CreateKey(ctx, k, hash, limit, check, a); return err })
+	return made, err
+}
+
+func (f *faultyStore) Key(ctx context.Context, id string) (k doorward.KeyState, found bool, err error) {
+	err = f.do("Key", func() error { k, found, err = f.Store.Key(ctx, id); return err })
+	return k, found, err
+}
+
+func (f *faultyStore) Keys(ctx context.Context, q doorward.KeyQuery) (keys []doorward.KeyState, err error) {
+	err = f.do("Keys", func() error { keys, err = f.Store.Keys(ctx, q); return err })
+	return keys, err
+}
+
+func (f *faultyStore) RevokeKey(ctx context.Context, id string, check func(doorward.KeyState) error, a doorward.AuditEntry) (k doorward.KeyState, ended []doorward.EndedSession, found bool, err error) {
+	err = f.do("RevokeKey", func() error { k, ended, found, err = f.Store.RevokeKey(ctx, id, check, a); return err })
+	return k, ended, found, err
+}
+
+func (f *faultyStore) RotateKey(ctx context.Context, id string, rotate func(doorward.KeyState, time.Time) (doorward.KeyRotation, error), a doorward.AuditEntry) (old, next doorward.KeyState, ended []doorward.EndedSession, found bool, err error) {
+	err = f.do("RotateKey", func() error { old, next, ended, found, err = f.Store.RotateKey(ctx, id, rotate, a); return err })
+	return old, next, ended, found, err
+}
+
+func (f *faultyStore) CreateKeySession(ctx context.Context, id string, limit int, begin func(doorward.KeyState, time.Time) (doorward.Session, error), a doorward.AuditEntry) (found bool, err error) {
+	err = f.do("CreateKeySession", func() error { found, err = f.Store.CreateKeySession(ctx, id, limit, begin, a); return err })
+	return found, err
+}
+
+func (f *faultyStore) EndStoppedKeys(ctx context.Context, a doorward.AuditEntry) (ended []doorward.EndedSession, next time.Time, err error) {
+	err = f.do("EndStoppedKeys", func() error { ended, next, err = f.Store.EndStoppedKeys(ctx, a); return err })
+	return ended, next, err
+}
+
+func (f *faultyStore) NoteKeyUses(ctx context.Context, ids []string) error {
+	return f.do("NoteKeyUses", func() error { return f.Store.NoteKeyUses(ctx, ids) })
+}
+
+func (f *faultyStore) LoadKeys(ctx context.Context, ids []string, yield func(doorward.KeyRecord) error) error {
+	return faultyEach(f, "LoadKeys", yield, func(yield func(doorward.KeyRecord) error) error { return f.Store.LoadKeys(ctx, ids, yield) })
+}
+
+func (f *faultyStore) LoadHolders(ctx context.Context, ids []string, yield func(doorward.User) error) error {
+	return faultyEach(f, "LoadHolders", yield, func(yield func(doorward.User) error) error { return f.Store.LoadHolders(ctx, ids, yield) })
 }
 
 func (f *faultyStore) CountFailure(ctx context.Context, account string, policy doorward.LockoutPolicy, a doorward.AuditEntry) (left time.Duration, err error) {
@@ -668,6 +715,9 @@ func (r *faultRun) serviceSees(h http.Header) string {
 			r.wrong("the service sees %s as %s", h.Get("X-Auth-Subject"), who)
 		}
 	}
+	if name, ok := r.names[who]; ok && h.Get("X-Auth-Kind") == string(doorward.KindKey) {
+		who = name
+	}
 	return strings.Join([]string{"service sees", h.Get("X-Auth-Kind"), who, h.Get("X-Auth-Role"), h.Get("X-Auth-Organization"), h.Get("X-Auth-Workspace")}, " ")
 }
 
@@ -805,6 +855,17 @@ func (r *faultRun) read(s step, w *httptest.ResponseRecorder) said {
 		id, _ := user["id"].(string)
 		r.names[id], _ = user["username"].(string)
 		answered.text = fmt.Sprintf("%s, must change: %v", r.claims(str("token")), given["must_change"] == true)
+	case str("key") != "":
+		r.names[str("id")] = str("name")
+		answered.text = fmt.Sprint("a key ", str("name"), str("role"), str("org_id"), str("workspace"), given["service"], given["client_ids"])
+	case given["keys"] != nil:
+		for _, k := range given["keys"].([]any) {
+			k := k.(map[string]any)
+			line := fmt.Sprintln(k["name"], k["role"], k["workspace"], k["service"])
+			if !strings.Contains(answered.text, line) { // who asks again for a key may have made two
+				answered.text += line
+			}
+		}
 	case str("username") != "":
 		r.names[str("id")] = str("username")
 		answered.text = fmt.Sprint(str("username"), str("role"), given["workspaces"], given["disabled"], given["kind"])
@@ -820,6 +881,7 @@ func (r *faultRun) read(s step, w *httptest.ResponseRecorder) said {
 	keep("refresh", str("refresh_token"))
 	keep("token", str("token"))
 	keep("id", str("id"))
+	keep("key", str("key"))
 	for _, c := range (&http.Response{Header: w.Header()}).Cookies() {
 		if c.Name == "brokoli_session" {
 			keep("cookie", c.Value)
@@ -954,7 +1016,8 @@ func TestFaultsOnlyNarrow(t *testing.T) {
 	for i := range all.NumMethod() {
 		switch name := all.Method(i).Name; name {
 		case "AwaitChange", "Close": // which cannot go wrong
-		case "ClearFailures", "Sessions", "LastSessionEnd": // of the command line, and nobody else's
+		case "ClearFailures", "Sessions", "LastSessionEnd", "Key": // of the command line, and nobody else's
+		case "NoteKeyUses": // beside the requests
 		default:
 			if !met[name] && !t.Failed() {
 				t.Errorf("no story calls %s", name)
@@ -1141,6 +1204,30 @@ func patch(by, name, body string) step {
 	return step{name: by + " makes " + name + " " + body, send: "PATCH /api/auth/users/{" + name + ".id}", bearer: "{" + by + ".token}", body: body}
 }
 
+func makeKey(by, name, role, more string) step {
+	return step{name: by + " makes the key " + name, send: "POST /api/auth/keys", bearer: "{" + by + ".token}", body: `{"name":"` + name + `","role":"` + role + `"` + more + `}`, keep: name, once: true}
+}
+
+func rotateKey(by, name, as, overlap string) step {
+	return step{name: by + " rotates " + name + " to " + as, send: "POST /api/auth/keys/{" + name + ".id}/rotate", bearer: "{" + by + ".token}", body: `{"overlap":"` + overlap + `"}`, keep: as, once: true}
+}
+
+func removeKey(by, name string) step {
+	return step{name: by + " removes " + name, send: "DELETE /api/auth/keys/{" + name + ".id}", bearer: "{" + by + ".token}", once: true}
+}
+
+func keyReads(name string) step {
+	return step{name: "the key " + name + " reads", send: "GET /x", key: "{" + name + ".key}"}
+}
+
+func keyWrites(name string) step {
+	return step{name: "the key " + name + " writes", send: "POST /x", key: "{" + name + ".key}", body: "{}"}
+}
+
+func keyExchanges(name, as string) step {
+	return step{name: "the key " + name + " exchanges", send: "POST /auth/token", bearer: "{" + name + ".key}", body: `{"client_id":"app"}`, keep: as}
+}
+
 func nobody(name, send string) step { return step{name: name, send: send} }
 
 func stories() []story {
@@ -1296,6 +1383,57 @@ func stories() []story {
 			getCookie("root2"),
 			login("root", "root3", root),
 			getCookie("root3"),
+		}},
+		{name: "keys made at run time", settings: []string{key}, given: given(create("root", "ed", "editor"), login("ed", "ed", passwordOf("ed"))), steps: []step{
+			makeKey("ed", "k", "editor", ""),
+			makeKey("ed", "k2", "admin", ""),
+			keyReads("k"),
+			keyWrites("k"),
+			keyExchanges("k", "s"),
+			refresh("s", "s2"),
+			get("s2.access"),
+			patch("root", "ed", `{"role":"viewer"}`),
+			keyReads("k"),
+			keyWrites("k"),
+			get("s2.access"),
+			refresh("s2", "s3"),
+			login("ed", "ed", passwordOf("ed")),
+			makeKey("ed", "k3", "editor", ""),
+			{name: "root lists keys", send: "GET /api/auth/keys", bearer: "{root.token}"},
+			patch("root", "ed", `{"disabled":true}`),
+			keyReads("k"),
+			patch("root", "ed", `{"disabled":false}`),
+			keyReads("k"),
+			restarted(),
+			keyReads("k"),
+			keyWrites("k"),
+			{name: "root deletes ed", send: "DELETE /api/auth/users/{ed.id}", bearer: "{root.token}", once: true},
+			keyReads("k"),
+			restarted(),
+			keyReads("k"),
+		}},
+		{name: "keys go", settings: []string{key}, given: given(makeKey("root", "k", "editor", `,"service":true`), makeKey("root", "other", "viewer", "")), steps: []step{
+			keyExchanges("k", "s"),
+			rotateKey("root", "k", "n", "1h"),
+			rotateKey("root", "k", "again", "1h"),
+			keyWrites("k"),
+			keyWrites("n"),
+			wait(61 * time.Minute),
+			keyReads("k"),
+			get("s.access"),
+			refresh("s", "s2"),
+			keyExchanges("n", "t"),
+			get("t.access"),
+			removeKey("root", "n"),
+			keyReads("n"),
+			get("t.access"),
+			removeKey("root", "other"),
+			restarted("api_key="),
+			keyReads("k"),
+			keyReads("n"),
+			keyReads("other"),
+			get("t.access"),
+			nobody("nobody reads", "GET /x"),
 		}},
 		{name: "a credential goes", settings: []string{token, key}, steps: []step{
 			exchange("a"),

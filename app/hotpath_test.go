@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"doorward"
-	"doorward/api"
 	"doorward/gate"
 )
 
@@ -119,7 +118,7 @@ func hotDoor(t *testing.T, settings ...string) (*door, *faultyStore) {
 	t.Helper()
 	h, log, store := hotHouse(t, settings...)
 	d := &door{t: t, house: h, clock: &clock{}, log: log}
-	d.URL = "http://" + serveHot(t, newServer(h.handler, h.log))
+	d.URL = "http://" + serveHot(t, newServer(h.handler, h.settings.Limits, h.log))
 	return d, store
 }
 
@@ -317,7 +316,7 @@ func BenchmarkDoor(b *testing.B) {
 	ok := func(w http.ResponseWriter) { _, _ = io.WriteString(w, "ok") }
 	g, err := gate.New(gate.Config{
 		Authority: h.authority, Log: h.log,
-		Rules: gate.Rules{Doors: api.Doors(api.Config{Authority: h.authority, CookieName: h.settings.CookieName, Health: &api.Health{}, HealthPath: "/health", Metrics: http.NotFoundHandler(), MetricsPath: "/metrics"})},
+		Rules: gate.Rules{Doors: doorsOf(h.settings)},
 		Carry: func(w http.ResponseWriter, _ *http.Request, _ *gate.Pass) { ok(w) },
 	})
 	if err != nil {

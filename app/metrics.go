@@ -22,6 +22,7 @@ type metrics struct {
 	duration prometheus.Histogram
 	refusals *prometheus.CounterVec
 	inFlight prometheus.Gauge
+	tooMany  prometheus.Counter
 }
 
 func newMetrics(a *doorward.Authority) *metrics {
@@ -40,8 +41,11 @@ func newMetrics(a *doorward.Authority) *metrics {
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "doorward_http_requests_in_flight", Help: "Requests being answered now, streams included.",
 		}),
+		tooMany: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "doorward_connections_refused_total", Help: "Connections closed at once because their address had too many.",
+		}),
 	}
-	m.registry.MustRegister(m.requests.vec, m.duration, m.refusals, m.inFlight,
+	m.registry.MustRegister(m.requests.vec, m.duration, m.refusals, m.inFlight, m.tooMany,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "doorward_revoked_sessions", Help: "Ended sessions remembered until their last access token has expired.",
 		}, func() float64 { return float64(a.Revoked()) }),

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path"
@@ -403,4 +404,27 @@ func TestEveryEchoCarriesItsOwnCaller(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// TestPX11ARequestFromTheServiceIsNobodys: what comes back to the door from the service behind, by
+// loopback and with the headers that it was given, is judged as anybody's.
+func TestPX11ARequestFromTheServiceIsNobodys(t *testing.T) {
+	t.Parallel()
+	var d *door
+	answers := make(chan answer, 2)
+	service := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/back" {
+			return
+		}
+		for _, path := range []string{"/back", "/api/auth/me"} {
+			answers <- d.do("GET", path, func(back *http.Request) { back.Header = r.Header.Clone() })
+		}
+	})
+	s := httptest.NewServer(service)
+	t.Cleanup(s.Close)
+	d = machineDoor(t, "upstream="+s.URL)
+	d.do("GET", "/there", apiKey(machineKey)).want(http.StatusOK)
+	for range 2 {
+		(<-answers).refused(http.StatusUnauthorized, "token required")
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -22,13 +23,9 @@ import (
 	"doorward/web"
 )
 
-// What a connection may take of our time, and of our memory before it is judged.
 const (
-	headerTimeout  = 10 * time.Second
-	idleTimeout    = 2 * time.Minute
-	maxHeaderBytes = 32 << 10
-	stopTimeout    = 10 * time.Second // for requests under way when asked to stop; streams are cut then
-	sweepEvery     = time.Minute
+	stopTimeout = 10 * time.Second // for requests under way when asked to stop; streams are cut then
+	sweepEvery  = time.Minute
 )
 
 // serve runs the server until ctx ends, then lets requests under way finish.
@@ -46,19 +43,35 @@ func serve(ctx context.Context, s Settings, warnings []string, std Streams) (err
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s: %w; choose another with --listen", s.Listen, err)
 	}
-	servers := []*http.Server{newServer(h.handler, log)}
-	listeners := []net.Listener{listener}
+	servers := []*http.Server{newServer(h.handler, s.Limits, log)}
+	listeners := []net.Listener{h.limited(listener)}
 	if s.MetricsListen != "" {
 		l, err := net.Listen("tcp", s.MetricsListen)
 		if err != nil {
 			_ = listener.Close()
 			return fmt.Errorf("cannot listen on %s for metrics: %w", s.MetricsListen, err)
 		}
-		servers, listeners = append(servers, newServer(h.metrics.page(s.MetricsPath), log)), append(listeners, l)
+		servers, listeners = append(servers, newServer(h.metrics.page(s.MetricsPath), s.Limits, log)), append(listeners, l)
 		log.Info("serving metrics", "addr", l.Addr().String(), "path", s.MetricsPath)
 	}
 	h.announce(ctx, listener.Addr(), std.Err)
+	defer runtime.KeepAlive(collectLessOften())
 	return run(ctx, h, servers, listeners, log)
+}
+
+// heapFloor is about how much garbage may lie before the collector runs, in bytes. What a
+// door keeps is small, a few MiB, so the collector, which by itself waits for as much again,
+// would run many times a second under load and take a tenth of the time.
+const heapFloor = 32 << 20
+
+// collectLessOften returns memory that makes the collector wait; it is never touched, so
+// it takes address space and none of the machine's memory. Whoever has set the collector by
+// the environment is left alone: nothing is returned then.
+func collectLessOften() []byte {
+	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
+		return nil
+	}
+	return make([]byte, heapFloor)
 }
 
 // run serves until ctx ends or a listener breaks.
@@ -88,20 +101,6 @@ func run(ctx context.Context, h *house, servers []*http.Server, listeners []net.
 	}
 	log.Info("stopped")
 	return failure
-}
-
-func newServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler: h,
-		// "OPTIONS *" is for the door to answer, not for net/http past it.
-		DisableGeneralOptionsHandler: true,
-
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		// No write time-out: streams last as long as they last.
-	}
 }
 
 func newLog(s Settings, w io.Writer) *slog.Logger {
@@ -231,7 +230,7 @@ func (h *house) openAuthority(ctx context.Context, current doorward.Secret, prev
 	}
 	h.authority, err = doorward.New(ctx, doorward.Config{
 		Store: h.store, Keys: keys, Salt: salt, Hasher: hasher,
-		Credentials: configuredCredentials(s), OpenAllowed: openAllowed(s),
+		Credentials: configuredCredentials(s), OpenAllowed: openAllowed(s), KeyPrefix: s.KeyPrefix,
 		AccessLife: s.JWTExpiry, RefreshLife: s.JWTRefreshExpiry,
 		SessionLife: s.SessionLifetime, SessionMaxAge: s.SessionMaxAge,
 		RefreshRules: doorward.RefreshRules{RetryWindow: s.RefreshRetryWindow, Strict: s.RefreshReuse == RefreshStrict},
@@ -309,6 +308,7 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 			Disabled: s.AuthEnabled != nil && !*s.AuthEnabled,
 		},
 		CookieName: s.CookieName, PublicURL: s.PublicURL, TrustedOrigins: s.TrustedOrigins, TrustedProxies: s.TrustedProxies,
+		MaxHeaders: s.Limits.Headers, BodyTimeout: s.Limits.BodyTimeout, MaxUpload: s.Limits.BodyBytes,
 		ForwardBearer: s.ForwardCredentials == ForwardBearer,
 		Log:           h.log, Refused: h.metrics.refused,
 	})
@@ -341,6 +341,7 @@ func (h *house) runBeside(ctx context.Context) (stop func()) {
 	var all sync.WaitGroup
 	all.Go(func() { h.authority.Follow(ctx) })
 	all.Go(func() { h.sweep(ctx) })
+	all.Go(func() { h.authority.RecordKeyUse(ctx) })
 	return func() {
 		cancel()
 		all.Wait()

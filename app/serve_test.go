@@ -276,7 +276,7 @@ func TestStartUpErrorsAreOneLine(t *testing.T) {
 		{[]string{"--data-dir", exposed}, "can be read by others (mode 0644); run: chmod 600"},
 		{[]string{"--upstream", "localhost:3000"}, "upstream"},
 		{[]string{"--upstream", "ftp://localhost"}, "upstream"},
-		{[]string{"--forward-credentials", "bearer"}, "forward_credentials: bearer is not supported by this version yet"},
+		{[]string{"--routes", "/x king"}, "routes (--routes): entry 1: \"king\" is neither a path, nor methods like GET|HEAD"},
 		{[]string{"--listen", taken.Addr().String()}, "cannot listen on " + taken.Addr().String()},
 		{[]string{"--data-dir", running}, "another server is running on the database"},
 		{[]string{"--database", broken}, "cannot open store " + broken},

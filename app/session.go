@@ -89,14 +89,7 @@ func whose(ctx context.Context, kept doorward.Store, username, credential string
 	if username == "" {
 		return doorward.SessionQuery{Credential: credential}, nil
 	}
-	canonical, possible := doorward.CanonicalUsername(username)
-	if !possible {
-		return doorward.SessionQuery{}, errors.New("there is no user of that name")
-	}
-	u, _, found, err := kept.UserByName(ctx, canonical)
-	if err == nil && !found {
-		err = fmt.Errorf("there is no user %s", canonical)
-	}
+	u, err := userNamed(ctx, kept, username)
 	return doorward.SessionQuery{User: u.ID}, err
 }
 

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -19,7 +20,7 @@ func (d *door) command(args ...string) (status int, stdout, stderr string) {
 	if url := d.flags["database"]; url != "" {
 		args = append(args, "--database", url)
 	}
-	return runProgram(d.t, nil, args...)
+	return runWith(d.t, rand.Reader, nil, args...)
 }
 
 // prints is command for one that must succeed and have nothing to complain of.

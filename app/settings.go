@@ -55,6 +55,8 @@ type Settings struct {
 	MaxStaleness      time.Duration
 	AuditRetention    time.Duration
 
+	Limits Limits
+
 	SampleCommand []string // program and arguments; nil for the built-in
 	SampleTimeout time.Duration
 
@@ -248,6 +250,7 @@ func (s *Settings) table() []group {
 				help: "fewest characters of a new password",
 				set:  text(&s.PasswordMinLength, integer(1, 256))},
 		}},
+		{"Limits", s.Limits.rows()},
 		{"Our own paths and names", []setting{
 			{key: "paths.prefix", unset: "none", metavar: "PATH",
 				help: "path below which our own pages and endpoints are",

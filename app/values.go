@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -206,12 +207,11 @@ func shown(s string) string {
 	return strconv.Quote(s)
 }
 
-// maxDuration keeps every time that is computed from a setting far from overflow.
-const maxDuration = 36500 * 24 * time.Hour
+const maxDuration = doorward.MaxDuration
 
 // duration reads Go's form and days: 90s, 24h, 7d, 1d12h.
 func duration(s string) (time.Duration, error) {
-	d, ok := parseDuration(s)
+	d, ok := doorward.ParseDuration(s)
 	if !ok {
 		return 0, fmt.Errorf("%s is not a duration; write one like 90s, 24h or 7d", shown(s))
 	}
@@ -222,32 +222,6 @@ func duration(s string) (time.Duration, error) {
 		return 0, fmt.Errorf("%s is too long; the longest is 36500d", shown(s))
 	}
 	return d, nil
-}
-
-// parseDuration reports whether s is a duration at all.
-func parseDuration(s string) (time.Duration, bool) {
-	days, rest, found := strings.Cut(s, "d")
-	if !found {
-		d, err := time.ParseDuration(s)
-		return d, err == nil
-	}
-	if !digits(days) {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(days, 10, 32)
-	if err != nil {
-		return maxDuration + 1, true // only digits, so too many of them
-	}
-	var d time.Duration
-	if rest != "" {
-		if d, err = time.ParseDuration(rest); err != nil || !digits(rest[:1]) {
-			return 0, false
-		}
-	}
-	if n > int64(maxDuration/(24*time.Hour)) || d > maxDuration {
-		return maxDuration + 1, true
-	}
-	return time.Duration(n)*24*time.Hour + d, true
 }
 
 func digits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
@@ -360,13 +334,18 @@ func letterOrDigit(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// httpURL reads an http or https URL that names a host. It never repeats what it was
-// given: a mistyped one may hold a password.
+// httpURL reads an http or https URL that names a host.
 func httpURL(s string) (*url.URL, error) {
+	return hostURL(s, "http://localhost:3000 or https://example.com", "http", "https")
+}
+
+// hostURL reads a URL of one of the schemes, like examples, that names a host. It never
+// repeats what it was given: a mistyped one may hold a password.
+func hostURL(s, examples string, schemes ...string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
-	case err != nil || u.Opaque != "" || u.Scheme != "http" && u.Scheme != "https":
-		return nil, errors.New("is not a URL like http://localhost:3000 or https://example.com")
+	case err != nil || u.Opaque != "" || !slices.Contains(schemes, u.Scheme):
+		return nil, errors.New("is not a URL like " + examples)
 	case u.User != nil:
 		return nil, errors.New("must not hold a user name or password")
 	case u.RawQuery != "" || u.ForceQuery:
@@ -391,7 +370,7 @@ func upstreamURL(s string) (*url.URL, error) {
 	if s == "" {
 		return nil, nil
 	}
-	u, err := httpURL(s)
+	u, err := hostURL(s, "http://localhost:3000, https://example.com or h2c://localhost:50051", "http", "https", "h2c")
 	if err != nil {
 		return nil, err
 	}

@@ -19,12 +19,15 @@ func ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		return nil, &doorward.Error{Code: doorward.CodeUnsupported, Message: "Content-Encoding: must be absent"}
 	}
+	if r.ContentLength > MaxBody {
+		return nil, errTooLarge // without waiting for it
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		switch {
 		case errors.As(err, &tooLarge):
-			return nil, &doorward.Error{Code: doorward.CodeTooLarge, Message: "body: must not exceed 64 KiB"}
+			return nil, errTooLarge
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil, &doorward.Error{Code: doorward.CodeTimeout, Message: "body: did not arrive in time"}
 		}
@@ -32,3 +35,5 @@ func ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	}
 	return body, nil
 }
+
+var errTooLarge = &doorward.Error{Code: doorward.CodeTooLarge, Message: "body: must not exceed 64 KiB"}

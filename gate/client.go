@@ -43,7 +43,7 @@ func (g *Gate) judgeOrigin(r *http.Request) origin {
 	if said := r.Header["X-Forwarded-Proto"]; len(said) == 1 {
 		o.secure = g.secure || strings.EqualFold(strings.TrimSpace(said[0]), "https")
 	}
-	if said := r.Header["X-Forwarded-Host"]; len(said) == 1 && said[0] != "" && !strings.ContainsAny(said[0], ", ") {
+	if said := r.Header["X-Forwarded-Host"]; len(said) == 1 && said[0] != "" && validHost(said[0]) {
 		o.host = said[0]
 	}
 	return o

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"doorward"
 )
@@ -31,6 +33,10 @@ type Config struct {
 	PublicURL      *url.URL // nil when not given
 	TrustedOrigins []string // scheme://host[:port]; may act on a cookie
 	TrustedProxies []netip.Prefix
+
+	MaxHeaders  int           // header lines of a request; 0 is 200
+	BodyTimeout time.Duration // for a body that a door reads to arrive, and for its answer to be taken; 0 is 20 seconds
+	MaxUpload   int64         // bytes of a body that goes to the service; 0 is no limit
 
 	Log     *slog.Logger
 	Refused func(status int, message string) // told of every refusal, for the metrics
@@ -57,6 +63,7 @@ func New(c Config) (*Gate, error) {
 	if c.CookieName == "" {
 		c.CookieName = "brokoli_session"
 	}
+	c.MaxHeaders, c.BodyTimeout = cmp.Or(c.MaxHeaders, 200), cmp.Or(c.BodyTimeout, 20*time.Second)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -146,6 +153,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p := &Pass{RequestID: g.ids.next(), Client: o.client, Peer: o.peer, Forwarded: o.forwarded, Secure: o.secure, Host: o.host, Path: r.URL.Path}
 	p.idAs[0] = p.RequestID
 	w.Header()["X-Request-Id"] = p.idAs[:]
+	closeOld(w, r)
 	p.rule = ruleForm
 	r, err := g.scope(r, p)
 	if err != nil {
@@ -163,7 +171,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if ours {
 		w.Header().Set("Cache-Control", "no-store")
-		limitBody(w, r, bodyTimeout)
+		r = g.limitBody(w, r)
 		err = g.openDoor(w, r, p, d)
 	} else {
 		err = g.openService(w, r, p)
@@ -184,6 +192,9 @@ const maxCookies = 1000
 func (g *Gate) scope(r *http.Request, p *Pass) (*http.Request, error) {
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
 		return r, errMethod
+	}
+	if err := g.checkForm(r); err != nil {
+		return r, err
 	}
 	for _, line := range r.Header["Cookie"] {
 		if strings.Count(line, ";") >= maxCookies {
@@ -212,6 +223,9 @@ func (g *Gate) scope(r *http.Request, p *Pass) (*http.Request, error) {
 // openDoor judges a request to one of our own doors and lets it be answered.
 func (g *Gate) openDoor(w http.ResponseWriter, r *http.Request, p *Pass, d *Door) error {
 	p.rule, p.door = d.name, d
+	if err := checkQuery(r); err != nil {
+		return err
+	}
 	reads, need, sameOrigin := d.Reads, d.Need, d.SameOrigin
 	// Asked before the mode: if a first user is made in between, the mode is the newer
 	// fact, and nobody is told to set up what has just been set up.
@@ -279,8 +293,7 @@ func (g *Gate) openService(w http.ResponseWriter, r *http.Request, p *Pass) erro
 			return err
 		}
 	}
-	g.Carry(w, r, p)
-	return nil
+	return g.carry(w, r, p)
 }
 
 // The rules that are no route's, as the log and explain call them.

@@ -377,13 +377,25 @@ func (m *Matcher) witnesses(p Pattern, fresh string) []string {
 	if p.Fold {
 		// Written so that a pattern which minds case or the slash at the end does not match.
 		for _, w := range slices.Clone(paths) {
-			for _, other := range []string{strings.ToUpper(w), lower(w), swapCase(w)} {
-				paths = append(paths, other, strings.TrimSuffix(other, "/")+"/")
+			for _, other := range []string{w, upper(w), lower(w), swapCase(w)} {
+				other = strings.TrimSuffix(other, "/")
+				paths = append(paths, other+"/")
+				if other != "" {
+					paths = append(paths, other)
+				}
 			}
-			paths = append(paths, strings.TrimSuffix(w, "/")+"/")
 		}
 	}
 	return paths
+}
+
+func upper(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'a' <= r && r <= 'z' {
+			return r - 'a' + 'A'
+		}
+		return r
+	}, s)
 }
 
 func swapCase(s string) string {

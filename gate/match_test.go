@@ -161,7 +161,11 @@ func requestsOfPatterns() (all []drawnRequest) {
 	for depth, before := 0, []string{""}; depth < 4; depth++ {
 		var next []string
 		for _, p := range before {
-			for _, s := range []string{"a", "A", "b", "é", "z"} {
+			segments := []string{"a", "A", "b", "B", "é", "z"}
+			if depth == 3 { // no pattern has more literal ones
+				segments = segments[5:]
+			}
+			for _, s := range segments {
 				next = append(next, p+"/"+s)
 			}
 		}

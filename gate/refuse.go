@@ -49,9 +49,10 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 	}
 	g.Log.LogAttrs(r.Context(), level, "refused", attrs...)
 	g.Refused(status, e.Message)
-	limitBody(w, r, refusedBodyTimeout)
-	if status == http.StatusRequestEntityTooLarge {
-		h.Set("Connection", "close") // there is more of it than anybody wants to read
+	limitAnswer(w, g.BodyTimeout)
+	limitUnread(w, r)
+	if r.ProtoMajor == 1 && (status == http.StatusRequestEntityTooLarge || status == http.StatusRequestTimeout) {
+		h.Set("Connection", "close") // there is more of it than anybody wants to read, or wait for
 	}
 	// At a door that reads no credential a 401 is about what a form says, and stays there.
 	reads := p.door == nil || p.door.Reads != ReadsNothing
@@ -75,25 +76,6 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 		return
 	}
 	WriteJSON(w, status, errorBody{e.Message, "error"})
-}
-
-// The server has no read time-out, since streams to the service last as long as they
-// last. These bound what a body may hold up where it goes nowhere.
-const (
-	bodyTimeout        = 20 * time.Second // for a body that we read
-	refusedBodyTimeout = time.Second      // for one that nobody will read
-)
-
-// limitBody bounds how long the rest of a request's body may take to arrive. Before
-// net/http sends an answer it reads some of what is left, so that the connection can be used again,
-// and by itself waits for a client that has stopped sending for as long as the client
-// likes. What has not come by then is never taken for another request: the connection is
-// closed. (To answer first and read then, with EnableFullDuplex, closes connections that
-// could go on and leaves open some that cannot.) Not every writer of an embedder can do it.
-func limitBody(w http.ResponseWriter, r *http.Request, timeout time.Duration) {
-	if r.ContentLength != 0 {
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(timeout))
-	}
 }
 
 // Fail answers for the service behind when it cannot answer itself, in the same form.
@@ -148,6 +130,8 @@ func statusOf(c doorward.Code) int {
 		return http.StatusUnsupportedMediaType
 	case doorward.CodeThrottled:
 		return http.StatusTooManyRequests
+	case doorward.CodeHeaders:
+		return http.StatusRequestHeaderFieldsTooLarge
 	}
 	return http.StatusServiceUnavailable
 }

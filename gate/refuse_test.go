@@ -57,6 +57,7 @@ func TestRefusalsAreTheListOfErrors(t *testing.T) {
 		{doorward.Locked(1500 * time.Millisecond), 429, "account locked", "2", ""},
 		{doorward.Throttled(time.Nanosecond), 429, "too many requests", "1", ""},
 		{doorward.ErrTooManyRequests, 429, "too many requests", "1", ""},
+		{&doorward.Error{Code: doorward.CodeHeaders, Message: "headers: must not be more than 200"}, 431, "headers: must not be more than 200", "", ""},
 		{doorward.ErrSetupRequired, 503, "setup required", "1", ""},
 		{doorward.ErrUnavailable, 503, "temporarily unavailable", "1", ""},
 		{doorward.Unavailable(secret), 503, "temporarily unavailable", "1", secret.Error()},
@@ -94,7 +95,7 @@ func TestRefusalsAreTheListOfErrors(t *testing.T) {
 			if c.retryAfter != "" {
 				want.Set("Retry-After", c.retryAfter)
 			}
-			if c.status == 413 {
+			if c.status == 413 || c.status == 408 {
 				want.Set("Connection", "close")
 			}
 			if fmt.Sprint(h) != fmt.Sprint(want) {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"io"
 	"maps"
@@ -15,6 +16,7 @@ var (
 	errStatus   = errors.New("the service answered with a status that is none")
 	errSwitched = errors.New("the service switched to a protocol that was not asked for")
 	errNotices  = errors.New("the service sent too many informational answers")
+	errOneWay   = errors.New("a WebSocket cannot be carried to an h2c service")
 )
 
 // answer judges the service's answer before it goes to the client.
@@ -32,35 +34,61 @@ func (c *carriage) answer(res *http.Response) error {
 		return errStatus
 	}
 	c.own(h)
+	c.ownTrailer(res.Trailer) // what it announces
 	c.closeUnread()
-	// Where the length is unknown, ReverseProxy flushes each piece by itself.
-	if res.ContentLength > 0 && res.Body != http.NoBody {
-		c.load.eager = eager{ReadCloser: res.Body, w: c.w, left: res.ContentLength, unsent: res.ContentLength > 4<<10}
-		res.Body = &c.load.eager
+	if !c.load.switched && res.Body != http.NoBody {
+		size := max(res.ContentLength, 0)
+		c.load.reply = reply{ReadCloser: res.Body, c: c, res: res, left: size, unsent: size > 4<<10}
+		res.Body = &c.load.reply
 	}
 	return nil
 }
 
-// eager is the body of an answer of known length. A service may pause in the middle of
-// one, so what came is flushed before the wait for more; but a short answer that comes in
-// one piece leaves in one piece, together with its head. A FlushInterval of -1 does the
-// former too, and costs every short answer a goroutine, five allocations and about a fifth
-// of its time.
-type eager struct {
+// reply is the body of an answer. A service may pause in the middle of one, so what came
+// is flushed before the wait for more; but a short answer that comes in one piece leaves
+// in one piece, together with its head. A FlushInterval of -1 does the former too, and
+// costs every short answer a goroutine, five allocations and about a fifth of its time.
+// Where the length is unknown, ReverseProxy flushes each piece by itself.
+type reply struct {
 	io.ReadCloser
-	w      http.ResponseWriter
-	left   int64 // bytes to come
+	c      *carriage
+	res    *http.Response
+	left   int64 // bytes to come; 0 or less if the length is unknown
 	unsent bool  // something was given out by Read, or is in the head, that may lie in a buffer
 }
 
-func (e *eager) Read(p []byte) (int, error) {
+func (e *reply) Read(p []byte) (int, error) {
 	if e.unsent {
-		_ = http.NewResponseController(e.w).Flush() // a write that fails is seen by the next
+		_ = http.NewResponseController(e.c.to).Flush() // a write that fails is seen by the next
 	}
 	n, err := e.ReadCloser.Read(p)
 	e.left -= int64(n)
 	e.unsent = e.left > 0
 	return n, err
+}
+
+// Close is called when all is copied, or cannot be, and before ReverseProxy looks at the
+// trailer.
+func (e *reply) Close() error {
+	if up := e.c.load.upload; up != nil {
+		up.over() // the transport may wait in Close for whoever reads in it
+	}
+	err := e.ReadCloser.Close()
+	e.c.ownTrailer(e.res.Trailer)
+	return err
+}
+
+// ownTrailer does the same as own for an answer's trailer, whose fields ReverseProxy
+// passes on whether or not they were announced, and takes out what has no place there and
+// might be taken for framing (RFC 9110, section 6.5.1).
+func (c *carriage) ownTrailer(t http.Header) {
+	if len(t) == 0 {
+		return
+	}
+	c.own(t)
+	for _, name := range [...]string{"Connection", "Content-Length", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade"} {
+		delete(t, name)
+	}
 }
 
 // own takes out of an answer what is the door's to say.
@@ -88,10 +116,36 @@ func (c *carriage) RoundTrip(r *http.Request) (*http.Response, error) {
 	n := &c.load.notices
 	n.c = c
 	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil {
-		trace.Got1xxResponse = n.got // ReverseProxy made trace for this request alone
+		c.load.coat.watch(trace, n) // ReverseProxy made trace for this request alone
 	}
-	res, err := c.p.transport.RoundTrip(r)
+	roundTrip := c.p.transport.RoundTrip
+	if c.p.h2c {
+		roundTrip = c.roundTripH2C
+	}
+	res, err := roundTrip(r)
 	n.close()
+	c.load.coat.answered = err == nil
+	if c.load.upload != nil {
+		c.load.upload.answered()
+	}
+	return res, err
+}
+
+// roundTripH2C keeps Config.Timeout itself. The transport counts only from when a request
+// is fully written; but here a service can refuse to take it, by flow control, on a
+// connection that is well.
+func (c *carriage) roundTripH2C(r *http.Request) (*http.Response, error) {
+	if c.load.webSocket {
+		return nil, errOneWay // HTTP/2 has no Upgrade, and RFC 8441 few services
+	}
+	ctx, giveUp := context.WithCancelCause(r.Context())
+	c.load.giveUp = giveUp // at the latest when all is over: the answer's body ends with ctx
+	c.taking.begin(c.p.timeout)
+	res, err := c.p.transport.RoundTrip(r.WithContext(ctx))
+	c.taking.end()
+	if err != nil && context.Cause(ctx) == errTimeout {
+		return nil, errTimeout
+	}
 	return res, err
 }
 
@@ -103,9 +157,10 @@ const maxNotices = 200
 // notices passes informational answers on (RFC 9110, section 15.2). The transport calls
 // got from another goroutine, and may do so after it gave up; from close on it does nothing.
 type notices struct {
-	mu sync.Mutex
-	c  *carriage // nil when the carriage is no longer for this request
-	n  int
+	mu        sync.Mutex
+	c         *carriage // nil when the carriage is no longer for this request
+	n         int
+	continued bool // the client was told to send its body
 }
 
 func (n *notices) close() {
@@ -126,13 +181,40 @@ func (n *notices) got(code int, header textproto.MIMEHeader) error {
 	if !n.c.r.ProtoAtLeast(1, 1) {
 		return nil // HTTP/1.0 knows none
 	}
+	if code == http.StatusContinue {
+		if n.continued {
+			return nil
+		}
+		n.continued = true
+	}
+	n.write(code, http.Header(header))
+	return nil
+}
+
+// goOn reports whether a client that waits to be told to send its body may: the service
+// said so, or it has not answered, and the client is told so now. net/http would do that
+// by itself at the first read, but while it does nothing else must be written.
+func (n *notices) goOn() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.continued:
+		return true
+	case n.c == nil:
+		return false
+	}
+	n.continued = true
+	n.write(http.StatusContinue, nil)
+	return true
+}
+
+func (n *notices) write(code int, header http.Header) {
 	h := n.c.w.Header()
 	final := maps.Clone(h)
-	n.c.own(http.Header(header))
+	n.c.own(header)
 	clear(h)
-	maps.Copy(h, http.Header(header))
-	n.c.w.WriteHeader(code)
+	maps.Copy(h, header)
+	n.c.to.WriteHeader(code)
 	clear(h)
 	maps.Copy(h, final)
-	return nil
 }

@@ -57,7 +57,7 @@ func (p *pool) Put(b []byte) { p.Pool.Put((*[32 << 10]byte)(b)) }
 // and the allocations that Carry makes above the bare one's.
 func BenchmarkCarry(b *testing.B) {
 	service := quietService(b)
-	p, err := proxy.New(proxy.Config{Upstream: service, Names: ours})
+	p, err := proxy.New(proxy.Config{Upstream: service, Names: ours, Stall: time.Minute})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -93,6 +93,39 @@ func BenchmarkCarry(b *testing.B) {
 	}
 }
 
+// Carry allocates once for a request, its luggage, and nothing else above what a bare
+// ReverseProxy does; nor does a stall that is watched for cost anything.
+func TestCarryAllocatesOnce(t *testing.T) { // not parallel: it counts for the whole process
+	if raceEnabled {
+		t.Skip("the race detector allocates too")
+	}
+	service := quietService(t)
+	for name, request := range requests {
+		p, err := proxy.New(proxy.Config{Upstream: service, Names: ours, Stall: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(p.CloseIdle)
+		per := func(h http.Handler) float64 {
+			w := newWay(t, request, h)
+			w.run(t, 200) // connections, pools
+			w.mallocs, w.n = 0, 0
+			w.run(t, 2000)
+			return float64(w.mallocs) / float64(w.n)
+		}
+		plain := per(bare(service))
+		carried := per(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			pass := passage(r)
+			pass.DropAuthorization = true
+			p.Carry(w, r, pass)
+		}))
+		t.Logf("%s: %.2f allocations, a bare ReverseProxy %.2f", name, carried, plain)
+		if carried > plain+1.5 {
+			t.Errorf("%s: Carry allocates %.2f times a request, a bare ReverseProxy %.2f", name, carried, plain)
+		}
+	}
+}
+
 // way is a kept connection to a proxy, and what its requests cost.
 type way struct {
 	conn    net.Conn
@@ -103,7 +136,7 @@ type way struct {
 	n       int
 }
 
-func newWay(b *testing.B, request string, h http.Handler) *way {
+func newWay(b testing.TB, request string, h http.Handler) *way {
 	s := &http.Server{Handler: h}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -120,7 +153,7 @@ func newWay(b *testing.B, request string, h http.Handler) *way {
 }
 
 // run sends the request n times, one after the other.
-func (w *way) run(b *testing.B, n int) {
+func (w *way) run(b testing.TB, n int) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	start := time.Now()
@@ -143,7 +176,7 @@ func (w *way) run(b *testing.B, n int) {
 }
 
 // quietService answers every request with ok and allocates nothing for it.
-func quietService(b *testing.B) *url.URL {
+func quietService(b testing.TB) *url.URL {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)

@@ -11,12 +11,15 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"doorward/proxy"
+
+	"pgregory.net/rapid"
 )
 
 // answers reads the head of each request on a connection and writes answer, once for each.
@@ -37,16 +40,22 @@ func TestNew(t *testing.T) {
 		config proxy.Config
 		want   string
 	}{
-		{proxy.Config{}, "upstream: must be an http or https URL"},
-		{proxy.Config{Upstream: parse(t, "localhost:3000")}, "upstream: must be an http or https URL"},
-		{proxy.Config{Upstream: parse(t, "ftp://h")}, "upstream: must be an http or https URL"},
-		{proxy.Config{Upstream: parse(t, "http:///path")}, "upstream: must be an http or https URL"},
+		{proxy.Config{}, "upstream: must be an http, https or h2c URL"},
+		{proxy.Config{Upstream: parse(t, "localhost:3000")}, "upstream: must be an http, https or h2c URL"},
+		{proxy.Config{Upstream: parse(t, "ftp://h")}, "upstream: must be an http, https or h2c URL"},
+		{proxy.Config{Upstream: parse(t, "http:///path")}, "upstream: must be an http, https or h2c URL"},
 		{proxy.Config{Upstream: parse(t, "http://u:secret@h")}, "upstream: must not hold a user name or password"},
 		{proxy.Config{Upstream: parse(t, "http://h?q")}, "upstream: must not hold a query"},
 		{proxy.Config{Upstream: parse(t, "http://h#f")}, "upstream: must not hold a query"},
 		{proxy.Config{Upstream: good, Timeout: -1}, "upstream_timeout: must not be negative"},
+		{proxy.Config{Upstream: good, Stall: -1}, "stall: must not be negative"},
+		{proxy.Config{Upstream: good, Strip: "/"}, "strip: must be a clean path"},
+		{proxy.Config{Upstream: good, Strip: "v1"}, "strip: must be a clean path"},
+		{proxy.Config{Upstream: good, Strip: "/v1/"}, "strip: must be a clean path"},
+		{proxy.Config{Upstream: good, Strip: "/v1/../x"}, "strip: must be a clean path"},
 		{proxy.Config{Upstream: good, Forward: "all"}, "forward_credentials: "},
 		{proxy.Config{Upstream: good, Forward: proxy.AsSent, Timeout: time.Second}, ""},
+		{proxy.Config{Upstream: parse(t, "h2c://localhost:50051"), Strip: "/v1", Stall: time.Minute}, ""},
 	} {
 		p, err := proxy.New(c.config)
 		switch {
@@ -94,6 +103,87 @@ func TestTheTargetIsTheJudgedPathAndTheQueryAsSent(t *testing.T) {
 			t.Errorf("%.80q: the Host changed:\n%s", c.sent, head)
 		}
 	}
+}
+
+// Of the canonical path a prefix is taken off in whole segments, however it was escaped.
+func TestStrip(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ strip, base, path, raw, want string }{
+		{"/v1", "", "/v1/x", "", "/x"},
+		{"/v1", "", "/v1", "", "/"},
+		{"/v1", "", "/v1/", "", "/"},
+		{"/v1", "", "/v1x", "", "/v1x"},
+		{"/v1", "", "/V1/x", "", "/V1/x"},
+		{"/v1", "", "/x/v1", "", "/x/v1"},
+		{"/v1", "", "/", "", "/"},
+		{"/v1", "", "/v1/v1", "", "/v1"},
+		{"/v1", "/base", "/v1/x/", "", "/base/x/"},
+		{"/v1", "/base", "/v1", "", "/base/"},
+		{"/v1", "/b%2Fs", "/v1/x", "", "/b%2Fs/x"},
+		{"/v1", "", "/v1/a/b", "/v1/a%2Fb", "/a%2Fb"},
+		{"/v1", "", "/v1/a!b", "/v1/a%21b", "/a%21b"},
+		{"/v1", "", "/v1/x", "/v%31/x", "/x"},
+		{"/v1", "", "/v1/x", "/v1%2Fx", "/v1%2Fx"},
+		{"/v1", "", "/v1", "/%761", "/"},
+		{"/a b/\u00e9", "", "/a b/\u00e9/x y", "", "/x%20y"},
+		{"/a b/\u00e9", "", "/a b/\u00e9/x!", "/a%20b/%C3%A9/x%21", "/x%21"},
+		{"/a/b", "", "/a/b/x", "/a%2Fb/x", "/a%2Fb/x"},
+		{"/v1", "", "/v1/x", "/v1", "/x"},
+		{"/v1", "", "/v1/x", "/%", "/x"},
+	} {
+		service, seen := witness(t)
+		addr := gateway(t, proxy.Config{Upstream: parse(t, service+c.base), Strip: c.strip}, func(*http.Request) proxy.Passage {
+			return proxy.Passage{Path: c.path, RawPath: c.raw}
+		})
+		send(t, addr, "GET /?q=/v1 HTTP/1.1\r\nHost: h\r\n\r\n")
+		target, _, _ := strings.Cut(strings.TrimPrefix(<-seen, "GET "), " HTTP/1.1\r\n")
+		if target != c.want+"?q=/v1" {
+			t.Errorf("%s (%s) without %s arrived as %s, want %s", c.path, c.raw, c.strip, target, c.want)
+		}
+	}
+}
+
+// What is forwarded is the same path in both its forms, stripped or whole.
+func TestStripKeepsTheFormsTogether(t *testing.T) {
+	t.Parallel()
+	service := httptest.NewServer(http.HandlerFunc(echo))
+	t.Cleanup(service.Close)
+	const strip = "/v1/b c"
+	addr := gateway(t, proxy.Config{Upstream: parse(t, service.URL), Strip: strip}, passage)
+	segment := rapid.OneOf(rapid.SampledFrom([]string{"v1", "b c", "b", "v1x", ""}), rapid.StringMatching(`[a-z %/!;]{1,4}`))
+	rapid.Check(t, func(rt *rapid.T) {
+		var raw, decoded strings.Builder
+		for _, s := range rapid.SliceOfN(segment, 1, 5).Draw(rt, "segments") {
+			raw.WriteByte('/')
+			decoded.WriteByte('/')
+			for _, b := range []byte(s) {
+				decoded.WriteByte(b)
+				if strings.IndexByte(" %/;", b) >= 0 || rapid.Bool().Draw(rt, "escaped") {
+					fmt.Fprintf(&raw, "%%%02X", b)
+				} else {
+					raw.WriteByte(b)
+				}
+			}
+		}
+		got := asks(t, addr, "GET "+raw.String()+" HTTP/1.1\r\nHost: h\r\n\r\n")
+		whole := "/" + strings.Join(strings.Split(raw.String(), "/")[1:], "/")
+		segments := strings.Split(raw.String(), "/")[1:]
+		if len(segments) >= 2 && unescape(t, segments[0]) == "v1" && unescape(t, segments[1]) == "b c" {
+			whole = "/" + strings.Join(segments[2:], "/")
+		}
+		if got.Path != unescape(t, whole) || unescape(t, got.Target) != got.Path {
+			rt.Errorf("%s arrived as %s (%q), want %s", raw.String(), got.Target, got.Path, whole)
+		}
+	})
+}
+
+func unescape(t *testing.T, s string) string {
+	t.Helper()
+	u, err := url.PathUnescape(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }
 
 func TestAnswersArriveAsTheyAre(t *testing.T) {

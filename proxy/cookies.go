@@ -35,10 +35,16 @@ func stripPairs(line string, names []string) (string, bool) {
 	if !holdsAny(line, names) {
 		return line, true
 	}
+	line = trimPairs(line, names)
+	if !holdsAny(line, names) {
+		return line, strings.Trim(line, "; \t") != ""
+	}
 	var b strings.Builder
 	b.Grow(len(line))
-	content, kept := false, 0
-	for i, pair := range strings.Split(line, ";") {
+	content, kept, first := false, 0, true
+	for pair := range strings.SplitSeq(line, ";") {
+		leads := first
+		first = false
 		name, _, _ := strings.Cut(pair, "=")
 		if slices.Contains(names, trim(name)) {
 			continue
@@ -47,13 +53,36 @@ func stripPairs(line string, names []string) (string, bool) {
 		switch {
 		case kept > 0:
 			b.WriteByte(';')
-		case i > 0:
+		case !leads:
 			pair = strings.TrimLeft(pair, " \t") // it was the space after a pair that is gone
 		}
 		b.WriteString(pair)
 		kept++
 	}
 	return b.String(), content
+}
+
+// trimPairs takes the pairs called names off the ends of line, which is where nearly every
+// browser has them, without allocating.
+func trimPairs(line string, names []string) string {
+	ours := func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return slices.Contains(names, trim(name))
+	}
+	for {
+		pair, rest, _ := strings.Cut(line, ";")
+		if !ours(pair) {
+			break
+		}
+		line = strings.TrimLeft(rest, " \t") // it was the space after a pair that is gone
+	}
+	for {
+		i := strings.LastIndexByte(line, ';')
+		if i < 0 || !ours(line[i+1:]) {
+			return line
+		}
+		line = line[:i]
+	}
 }
 
 // holdsAny reports whether one of names is a pair of line, without allocating.

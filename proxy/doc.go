@@ -10,9 +10,12 @@
 //	   |
 //	 dress      every identity header, empty when nothing is to say dress.go
 //	   |
-//	 carry      the canonical path, the query as sent, streaming    carry.go transport.go
+//	 aim        the canonical path, the query as sent               target.go
+//	   |
+//	 carry      streaming, by HTTP/1.1 or HTTP/2 in clear           carry.go transport.go
 //	   |
 //	 answer     as the service gave it, or 502, 504, a cut          answer.go fault.go
+//	            to a client that takes it, in time                  stall.go
 //
 // A handler in this process takes the same way as far as dress, by the function Dress.
 package proxy

@@ -86,8 +86,7 @@ func dress(h http.Header, r *http.Request, pass *Passage, names Names, forward s
 }
 
 // wear writes every identity header into h, once, empty when there is nothing to say: a
-// service can then tell "nobody" from "did not come through the door". The names are in
-// the form that http.Header keeps.
+// service can then tell "nobody" from "did not come through the door".
 func (pass *Passage) wear(h http.Header, remote string, values *[worn]string) {
 	id := &pass.Identity
 	username := ""

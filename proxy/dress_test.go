@@ -190,6 +190,9 @@ func TestPX5ConnectionTakesNothingOfOursOut(t *testing.T) {
 				"Connection: Upgrade, X-Auth-Role\r\nUpgrade: h2c",
 				"Proxy-Connection: X-Auth-Role\r\nKeep-Alive: X-Auth-Role",
 			} {
+				if name == "gateway to h2c" && strings.Contains(line, "websocket") {
+					continue // never carried there
+				}
 				got := asks(t, addr, "GET / HTTP/1.1\r\nHost: h\r\n"+line+"\r\n\r\n")
 				wears(t, got.Header, worn)
 				if c := got.Header.Get("Connection"); c != "" && c != "Upgrade" {

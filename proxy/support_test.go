@@ -68,6 +68,9 @@ var placements = map[string]placement{
 		t.Cleanup(service.Close)
 		return gateway(t, proxy.Config{Upstream: parse(t, service.URL), Names: ours, Forward: forward}, pass)
 	},
+	"gateway to h2c": func(t *testing.T, forward string, pass func(*http.Request) proxy.Passage) string {
+		return gateway(t, proxy.Config{Upstream: parse(t, services["h2c"](t, echo)), Names: ours, Forward: forward}, pass)
+	},
 	"in process": func(t *testing.T, forward string, pass func(*http.Request) proxy.Passage) string {
 		return serve(t, func(w http.ResponseWriter, r *http.Request) {
 			echo(w, proxy.Dress(r, pass(r), ours, forward))
@@ -88,9 +91,58 @@ func gateway(t *testing.T, c proxy.Config, pass func(*http.Request) proxy.Passag
 
 func serve(t *testing.T, h http.HandlerFunc) string {
 	t.Helper()
-	s := httptest.NewServer(h)
+	return inClear(t, h, true).Listener.Addr().String()
+}
+
+// inClear serves HTTP/2 by prior knowledge, and HTTP/1 too unless it is not wanted.
+func inClear(t *testing.T, h http.HandlerFunc, http1 bool) *httptest.Server {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetHTTP1(http1)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
 	t.Cleanup(s.Close)
-	return s.Listener.Addr().String()
+	return s
+}
+
+// services are the kinds of service that can stand behind the door.
+var services = map[string]func(*testing.T, http.HandlerFunc) string{
+	"http": func(t *testing.T, h http.HandlerFunc) string {
+		s := httptest.NewServer(h)
+		t.Cleanup(s.Close)
+		return s.URL
+	},
+	"h2c": func(t *testing.T, h http.HandlerFunc) string {
+		return "h2c://" + inClear(t, h, false).Listener.Addr().String()
+	},
+}
+
+// clients returns a client of its own that speaks HTTP/1.1 or HTTP/2 in clear.
+var clients = map[string]func(*testing.T) *http.Client{
+	"HTTP1": func(t *testing.T) *http.Client { return newClient(t, false) },
+	"HTTP2": func(t *testing.T) *http.Client { return newClient(t, true) },
+}
+
+func newClient(t *testing.T, http2 bool) *http.Client {
+	t.Helper()
+	tr := &http.Transport{DisableCompression: true, ExpectContinueTimeout: 20 * time.Second, Protocols: new(http.Protocols)}
+	tr.Protocols.SetHTTP1(!http2)
+	tr.Protocols.SetUnencryptedHTTP2(http2)
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr, Timeout: time.Minute}
+}
+
+// everyWay runs test once for each kind of client and of service.
+func everyWay(t *testing.T, test func(t *testing.T, client func(*testing.T) *http.Client, service func(*testing.T, http.HandlerFunc) string)) {
+	for c, client := range clients {
+		for s, service := range services {
+			t.Run(c+" to "+s, func(t *testing.T) {
+				t.Parallel()
+				test(t, client, service)
+			})
+		}
+	}
 }
 
 func parse(t *testing.T, s string) *url.URL {

@@ -12,13 +12,15 @@ import (
 // newTransport keeps enough idle connections that a busy door does not dial anew for each
 // request (net/http keeps two), takes no proxy from the environment, and leaves encodings
 // and redirects to client and service. HTTP/1.1 only, also over TLS: one request, one
-// connection, so that one which stalls holds up nobody else.
+// connection, so that one which stalls holds up nobody else. Or, with h2c, only HTTP/2 in
+// clear: many requests share a connection, whose other end is asked now and then whether it
+// is still there, since no request of theirs would find that out in reasonable time.
 //
 // It tries a request again only as net/http does: when a kept connection turned out to be
 // closed, and the method is idempotent or nothing was written.
-func newTransport(timeout time.Duration) *http.Transport {
+func newTransport(timeout time.Duration, h2c bool) *http.Transport {
 	dialer := net.Dialer{Timeout: min(10*time.Second, timeout), KeepAlive: 30 * time.Second}
-	return &http.Transport{
+	t := &http.Transport{
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dialer.DialContext(ctx, network, addr)
 			if err != nil {
@@ -35,6 +37,17 @@ func newTransport(timeout time.Duration) *http.Transport {
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 1 << 20,
 	}
+	if h2c {
+		t.Protocols = new(http.Protocols)
+		t.Protocols.SetUnencryptedHTTP2(true)
+		t.HTTP2 = &http.HTTP2Config{
+			// What a slow client leaves lying here; net/http allows 4 MiB a request.
+			MaxReceiveBufferPerStream: 512 << 10,
+			SendPingTimeout:           min(30*time.Second, timeout),
+			PingTimeout:               min(15*time.Second, timeout),
+		}
+	}
+	return t
 }
 
 // patientConn is a connection on which a write may wait only so long. The transport's own

@@ -17,6 +17,8 @@ type batch struct {
 	// read locks those sessions of the array $1 that nobody else has locked, and reads
 	// their sessionColumns.
 	read string
+	// keys reads the keyColumns of the keys of the array $1.
+	keys string
 	// advance keeps what became of the sessions of the array $1, in arrays as advances has.
 	advance string
 	// blame reports whether err, which a batch ended with, may be about one of it.
@@ -89,7 +91,7 @@ func (t *tx) advance(ctx context.Context, all []*refresh) error {
 	of := make(map[string]*refresh, len(all))
 	ids := make([]string, 0, len(all))
 	for _, r := range all {
-		r.found, r.err = false, errUndone
+		r.found, r.key, r.err = false, nil, errUndone
 		if isText(r.id) {
 			of[r.id] = r
 			ids = append(ids, r.id)
@@ -103,6 +105,9 @@ func (t *tx) advance(ctx context.Context, all []*refresh) error {
 		return nil
 	}, b.read, ids)
 	if err != nil {
+		return err
+	}
+	if err := t.keysOf(ctx, all); err != nil {
 		return err
 	}
 	now, err := t.now(ctx)
@@ -123,6 +128,29 @@ func (t *tx) advance(ctx context.Context, all []*refresh) error {
 		err = t.failed(ctx, fmt.Errorf("%w: %d of %d sessions were there", errUndone, n, len(kept.id)))
 	}
 	return err
+}
+
+// keysOf reads the keys with which the sessions of all were made, if any was.
+func (t *tx) keysOf(ctx context.Context, all []*refresh) error {
+	of := map[string][]*refresh{}
+	var ids []string
+	for _, r := range all {
+		if r.found && withKey(*r.session) {
+			ids = append(ids, r.session.Credential)
+			of[r.session.Credential] = append(of[r.session.Credential], r)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	var row keyRow
+	return t.each(ctx, row.dest(), func() error {
+		k := row.state()
+		for _, r := range of[k.ID] {
+			r.key = &k
+		}
+		return nil
+	}, t.engine.batch.keys, ids)
 }
 
 // advances are the sessions that a batch advances.
@@ -161,7 +189,7 @@ func (r *refresh) decision(now time.Time) (d doorward.RefreshDecision, ok bool) 
 			_ = recover()
 		}
 	}()
-	return r.decide(doorward.RefreshState{Session: *r.session, Now: now}), true
+	return r.decide(doorward.RefreshState{Session: *r.session, Now: now, Key: r.key}), true
 }
 
 // isText reports whether PostgreSQL would take s as it is.

@@ -35,8 +35,9 @@ func (s *Store) Salt(ctx context.Context, fresh []byte) ([]byte, error) {
 // State implements doorward.MetaStore.
 func (s *Store) State(ctx context.Context) (doorward.State, error) {
 	var st doorward.State
-	found, err := s.asker("read whether anybody is set up").get(ctx, []any{&st.Initialised, &st.HasUsers}, `
-		SELECT initialised, EXISTS (SELECT 1 FROM users) FROM meta WHERE id = 1`)
+	found, err := s.asker("read whether anybody is set up").get(ctx, []any{&st.Initialised, &st.HasUsers, &st.HasKeys}, `
+		SELECT initialised, EXISTS (SELECT 1 FROM users), EXISTS (SELECT 1 FROM api_keys WHERE revoked = 0)
+		FROM meta WHERE id = 1`)
 	if err == nil && !found {
 		err = fmt.Errorf("cannot read whether anybody is set up: the row is missing")
 	}

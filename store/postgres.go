@@ -184,6 +184,7 @@ var postgresBatch = batch{
 	most:   64,
 	atOnce: 3,
 	read:   `SELECT ` + sessionColumns + ` FROM sessions WHERE id = ANY($1) ORDER BY id FOR UPDATE SKIP LOCKED`,
+	keys:   `SELECT ` + keyColumns + keyTables + `WHERE k.id = ANY($1)`,
 	advance: `
 		UPDATE sessions SET prev = n.prev, head = n.head, child = n.child, gen = n.gen, fork = n.fork,
 			minted = n.minted, access_until = n.access_until

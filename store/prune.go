@@ -32,8 +32,20 @@ func (s *Store) Prune(ctx context.Context, keepFailures time.Duration) error {
 	if err != nil {
 		return err
 	}
+	// A key that was revoked says nothing any more that its absence would not say. Every node
+	// has heard of it, or reads everything anew.
+	err = s.pruneSteps(ctx, "prune API keys", `
+		DELETE FROM api_keys WHERE id IN (
+			SELECT id FROM api_keys WHERE revoked > 0 AND revoked <= $1 ORDER BY revoked`+step+`)`,
+		func(now time.Time) []any { return []any{millis(now.Add(-keepRevokedKeys))} })
+	if err != nil {
+		return err
+	}
 	return s.pruneChanges(ctx)
 }
+
+// keepRevokedKeys is how long the row of a revoked key is kept: longer than changes are.
+const keepRevokedKeys = 24 * time.Hour
 
 // pruneSteps repeats text, a transaction each time, until it finds less than a step.
 func (s *Store) pruneSteps(ctx context.Context, op, text string, args func(now time.Time) []any) error {

@@ -41,6 +41,7 @@ type refresh struct {
 
 	// In a batch:
 	session *doorward.Session
+	key     *doorward.KeyState
 	err     error
 }
 
@@ -50,11 +51,21 @@ func (r *refresh) do(ctx context.Context, t *tx) error {
 	if r.found = found; err != nil || !found {
 		return err
 	}
+	var key *doorward.KeyState
+	if withKey(n) {
+		k, found, err := t.key(ctx, n.Credential)
+		if err != nil {
+			return err
+		}
+		if found {
+			key = &k
+		}
+	}
 	now, err := t.now(ctx)
 	if err != nil {
 		return err
 	}
-	d := r.decide(doorward.RefreshState{Session: n, Now: now})
+	d := r.decide(doorward.RefreshState{Session: n, Now: now, Key: key})
 	switch {
 	case d.Outcome == doorward.Reused:
 		a := r.audit
@@ -73,6 +84,9 @@ func (r *refresh) do(ctx context.Context, t *tx) error {
 		millis(later(n.AccessUntil, d.AccessUntil)), r.id)
 	return err
 }
+
+// withKey reports whether a session was made with a key that is kept here.
+func withKey(n doorward.Session) bool { return !n.Configured && n.Kind != doorward.KindUser }
 
 func later(a, b time.Time) time.Time {
 	if b.After(a) {

@@ -80,6 +80,7 @@ func openSQLite(ctx context.Context, path string, now func() time.Time) (_ *Stor
 		},
 		await:    watch.await,
 		together: 128,
+		holds:    true,
 		undone:   sqliteUndone,
 		backUp:   sqliteBackUp,
 	}

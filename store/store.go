@@ -61,6 +61,11 @@ type engine struct {
 	together int
 	// batch advances many refresh chains at once; nil where together does.
 	batch *batch
+	// holds says that a connection is not closed, whoever says so, while a statement that
+	// was prepared on it is open: SQLite keeps it, and its files, until the last is
+	// (sqlite3_close_v2). A server's connection needs no such care, and one that has
+	// gone would be waited for.
+	holds bool
 	// undone has tell called when a transaction of conn's is rolled back, asked for or not.
 	// nil for an engine that refuses what comes after it has done so.
 	undone func(conn *sql.Conn, tell func()) error

@@ -249,6 +249,9 @@ func (s *Store) ChangeUser(ctx context.Context, id string, change func(u doorwar
 			if err := t.join(ctx, after); err != nil {
 				return err
 			}
+			if err := t.orphanKeys(ctx, id, now); err != nil {
+				return err
+			}
 		}
 		if grave {
 			if ended, err = t.endUsersSessions(ctx, id, "", doorward.EndUserChanged, now); err != nil {
@@ -296,6 +299,9 @@ func (s *Store) DeleteUser(ctx context.Context, id string, check func(u doorward
 
 // endUsersSessions ends all that user id has begun, in person or through a key, but keep.
 func (t *tx) endUsersSessions(ctx context.Context, id, keep, reason string, now time.Time) ([]doorward.EndedSession, error) {
+	if err := t.ownerChanged(ctx, id); err != nil {
+		return nil, err
+	}
 	// Also those past their end: a clock that jumped ahead and back must not revive them.
 	return t.ended(ctx, `
 		UPDATE sessions SET ended = $1, end_reason = $2

@@ -226,6 +226,11 @@ func (w *writer) prepare(ctx context.Context, text string) (*sql.Stmt, error) {
 
 // discard gives up the connection, so that the next transaction begins on a fresh one.
 func (w *writer) discard() {
+	if w.store.engine.holds {
+		for _, st := range w.statements {
+			st.Close()
+		}
+	}
 	// Told that it is bad, database/sql closes it instead of lending it again.
 	_ = w.conn.Raw(func(any) error { return driver.ErrBadConn })
 	_ = w.conn.Close()

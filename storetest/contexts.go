@@ -145,6 +145,28 @@ func (k *kit) everyMethod(ctx context.Context, u doorward.User, s doorward.Sessi
 		"EndedSessions": func() error {
 			return k.EndedSessions(ctx, func(doorward.EndedSession) error { return nil })
 		},
+		"CreateKey": func() error {
+			_, err := k.CreateKey(ctx, k.keyOf(u.ID), doorward.HashSecret("x"), 1, agree, entry("x"))
+			return err
+		},
+		"Key":  func() error { _, _, err := k.Key(ctx, "key_x"); return err },
+		"Keys": func() error { _, err := k.Keys(ctx, doorward.KeyQuery{}); return err },
+		"RevokeKey": func() error {
+			_, _, _, err := k.RevokeKey(ctx, "key_x", anyKey, entry("x"))
+			return err
+		},
+		"RotateKey": func() error {
+			_, _, _, _, err := k.RotateKey(ctx, "key_x", rotating("key_y", 0), entry("x"))
+			return err
+		},
+		"CreateKeySession": func() error {
+			_, err := k.CreateKeySession(ctx, "key_x", 1, nil, entry("x"))
+			return err
+		},
+		"EndStoppedKeys": func() error { _, _, err := k.EndStoppedKeys(ctx, entry("x")); return err },
+		"NoteKeyUses":    func() error { return k.NoteKeyUses(ctx, []string{"key_x"}) },
+		"LoadKeys":       func() error { return k.LoadKeys(ctx, nil, func(doorward.KeyRecord) error { return nil }) },
+		"LoadHolders":    func() error { return k.LoadHolders(ctx, nil, func(doorward.User) error { return nil }) },
 		"CountFailure": func() error {
 			_, err := k.CountFailure(ctx, "anna", doorward.LockoutPolicy{Attempts: 1, Window: time.Hour, Duration: time.Hour}, entry("x"))
 			return err

@@ -43,10 +43,12 @@ func Run(t *testing.T, open func(t *testing.T) (s doorward.Store, advance func(t
 		{"lockouts", lockoutTests},
 		{"prune", pruneTests},
 		{"feed", feedTests},
+		{"keys", keyTests},
 		{"audit", auditTests},
 		{"held sessions", heldSessionTests},
 		{"callers who leave", contextTests},
 		{"races", raceTests},
+		{"races of keys", keyRaceTests},
 		{"model", modelTests},
 	} {
 		for _, test := range group.tests {

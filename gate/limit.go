@@ -1,0 +1,121 @@
+package gate
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"doorward"
+)
+
+// The server has neither a read nor a write time-out, since streams to the service last as
+// long as they last. This and Config.BodyTimeout bound what a client may hold up where
+// there is no stream.
+const unreadTimeout = time.Second // for a body that nobody reads
+
+// limitBody bounds how long a request to one of our own doors may take: a second for a body
+// that the door does not ask for, Config.BodyTimeout from its first byte asked for on, and
+// as long again for taking the answer. It returns the request that the door is to read.
+func (g *Gate) limitBody(w http.ResponseWriter, r *http.Request) *http.Request {
+	limitAnswer(w, 2*g.BodyTimeout)
+	if r.ContentLength == 0 {
+		return r
+	}
+	limitUnread(w, r)
+	// A copy: net/http knows by the body that it made itself how much of it may be left.
+	r2 := new(http.Request)
+	*r2 = *r
+	r2.Body = &timedBody{ReadCloser: r.Body, begin: func() { limitRest(w, r, g.BodyTimeout) }}
+	return r2
+}
+
+// timedBody is a body whose time begins when it is first read.
+type timedBody struct {
+	io.ReadCloser
+	begin func() // nil once it was read
+}
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	if b.begin != nil {
+		b.begin()
+		b.begin = nil
+	}
+	return b.ReadCloser.Read(p)
+}
+
+// limitUnread bounds how long a body is waited for that nobody reads any more. Before
+// net/http sends an answer, or closes the connection after one, it reads some of what is left, so
+// that the connection can be used again or the client get to read the answer, and by itself
+// waits for a client that has stopped sending for as long as the client
+// likes. What has not come by then is never taken for another request: the connection is
+// closed. (To answer first and read then, with EnableFullDuplex, closes connections that
+// could go on and leaves open some that cannot.) Over HTTP/2 nothing waits for a body, and a
+// deadline that has passed stays passed.
+func limitUnread(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 {
+		limitRest(w, r, unreadTimeout)
+	}
+}
+
+// limitRest bounds how long the rest of a request's body may take to arrive. Not every
+// writer of an embedder can do it.
+func limitRest(w http.ResponseWriter, r *http.Request, timeout time.Duration) {
+	if r.ContentLength != 0 {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(timeout))
+	}
+}
+
+// limitAnswer bounds how long a client may take to take an answer of ours, which is short: one that sends
+// request after request and reads nothing would otherwise be waited for for ever.
+func limitAnswer(w http.ResponseWriter, timeout time.Duration) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(timeout))
+}
+
+// maxParameters is far above what any door of ours reads.
+const maxParameters = 100
+
+// checkQuery refuses a query to one of our own doors that is longer than anybody should
+// take apart. What goes to the service goes as sent.
+func checkQuery(r *http.Request) error {
+	if strings.Count(r.URL.RawQuery, "&") >= maxParameters {
+		return doorward.Invalid("query", "must not hold more than %d parameters", maxParameters)
+	}
+	return nil
+}
+
+// carry takes a request on to the service. A body too large by its own word is refused here, any other
+// fails with *http.MaxBytesError where it gets too large.
+func (g *Gate) carry(w http.ResponseWriter, r *http.Request, p *Pass) error {
+	if r.ContentLength == 0 {
+		g.Carry(w, r, p)
+		return nil
+	}
+	if g.MaxUpload > 0 {
+		if r.ContentLength > g.MaxUpload {
+			return &doorward.Error{Code: doorward.CodeTooLarge, Message: "body: must not exceed " + size(g.MaxUpload)}
+		}
+		// A copy: net/http knows by the body that it made itself how much of it may be left.
+		r2 := new(http.Request)
+		*r2 = *r
+		r2.Body = http.MaxBytesReader(w, r.Body, g.MaxUpload)
+		r = r2
+	}
+	g.Carry(w, r, p)
+	limitUnread(w, r)
+	return nil
+}
+
+// size writes a number of bytes for people.
+func size(n int64) string {
+	for _, u := range []struct {
+		bytes int64
+		name  string
+	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
+		if n >= u.bytes && n%u.bytes == 0 {
+			return fmt.Sprintf("%d %s", n/u.bytes, u.name)
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
