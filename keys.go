@@ -20,7 +20,7 @@ func (a *Authority) CreateKey(ctx context.Context, by Caller, n NewKey) (KeyStat
 	}
 	switch {
 	case !n.Service && by.Kind != KindUser, n.Service && !by.Role.AtLeast(Admin), !by.Role.AtLeast(k.Role):
-		return KeyState{}, nil, ErrForbidden
+		return KeyState{}, nil, a.refuse(ctx, by.Audit("key.create", "", k.Words()), ErrForbidden)
 	case !by.reaches(k.Workspace):
 		return KeyState{}, nil, Invalid("workspace", keyWorkspaceRule)
 	}
@@ -141,12 +141,13 @@ func (by Caller) handles(k KeyState) error {
 
 // RevokeKey makes a key dead for good and ends the sessions made with it.
 func (a *Authority) RevokeKey(ctx context.Context, by Caller, id string) error {
-	k, ended, found, err := a.cfg.Store.RevokeKey(context.WithoutCancel(ctx), id, by.handles, by.Audit("key.revoke", id, ""))
+	entry := by.Audit("key.revoke", id, "")
+	k, ended, found, err := a.cfg.Store.RevokeKey(context.WithoutCancel(ctx), id, by.handles, entry)
 	switch {
 	case err != nil:
-		return Refusal(err)
+		return a.refuse(ctx, entry, Refusal(err))
 	case !found:
-		return NotFound("key")
+		return a.refuse(ctx, entry, NotFound("key"))
 	}
 	a.forgetKey(k.Hash)
 	a.revoke(ended...)
@@ -180,12 +181,13 @@ func (a *Authority) RotateKey(ctx context.Context, by Caller, id string, overlap
 		}
 		return old.Rotation(k.ID, k.Prefix, hash, now, overlap)
 	}
-	old, next, ended, found, err := a.cfg.Store.RotateKey(context.WithoutCancel(ctx), id, rotate, by.Audit("key.rotate", id, "to "+k.ID+", overlap "+overlap.String()))
+	entry := by.Audit("key.rotate", id, "to "+k.ID+", overlap "+overlap.String())
+	old, next, ended, found, err := a.cfg.Store.RotateKey(context.WithoutCancel(ctx), id, rotate, entry)
 	switch {
 	case err != nil:
-		return KeyState{}, KeyState{}, nil, Refusal(err)
+		return KeyState{}, KeyState{}, nil, a.refuse(ctx, entry, Refusal(err))
 	case !found:
-		return KeyState{}, KeyState{}, nil, NotFound("key")
+		return KeyState{}, KeyState{}, nil, a.refuse(ctx, entry, NotFound("key"))
 	}
 	if old.Revoked.IsZero() {
 		a.stopKey(old.Hash, old.OverlapUntil)

@@ -169,6 +169,17 @@ func TestEachVerbWritesItsEntry(t *testing.T) {
 		step("a viewer who asks", func() answer { return d.do("GET", "/api/auth/audit", bearer("x")) })
 		step("delete", del(by, editorID), want{"user.delete", "done", rootID, editorID, "default", ""})
 
+		// Keys.
+		a = step("make a key", post("/api/auth/keys", bearer(anna), `{"name":"hers","role":"viewer"}`), want{"key.create", "done", annaID, "*", "default", "*"})
+		key := a.str("id")
+		secrets = append(secrets, a.str("key"))
+		step("a key above oneself", post("/api/auth/keys", bearer(anna), `{"name":"more","role":"superadmin"}`), want{"key.create", "refused", annaID, "", "default", "*"})
+		step("revoke nobody's key", func() answer { return d.do("DELETE", "/api/auth/keys/key_none", bearer(anna)) },
+			want{"key.revoke", "refused", annaID, "key_none", "default", "key not found"})
+		a = step("rotate", post("/api/auth/keys/"+key+"/rotate", bearer(anna), `{"overlap":"1h"}`), want{"key.rotate", "done", annaID, key, "default", "*"})
+		secrets = append(secrets, a.str("key"))
+		step("revoke", func() answer { return d.do("DELETE", "/api/auth/keys/"+key, bearer(anna)) }, want{"key.revoke", "done", annaID, key, "default", ""})
+
 		// Machines.
 		a = step("exchange", func() answer {
 			return d.do("POST", "/auth/token", bearer(machineToken), formBody(`{"client_id":"app"}`))
@@ -202,7 +213,7 @@ func TestEachVerbWritesItsEntry(t *testing.T) {
 // TestRT7TheAuditLogIsAnAdminsAndOfOneOrganization.
 func TestRT7TheAuditLogIsAnAdminsAndOfOneOrganization(t *testing.T) {
 	onBoth(t, func(t *testing.T, e engine) {
-		d := e.machineDoor(t)
+		d := e.machineDoor(t, "audit.retention=10000d")
 		d.do("POST", "/api/auth/users", apiKey(machineKey), jsonBody(firstUserBody)).want(201)
 		root, _ := d.signIn("root", rootPassword)
 		_, admin, _ := d.newUser(root, "anna", "admin")
@@ -283,7 +294,7 @@ func TestTheAuditLogIsPagedAndFiltered(t *testing.T) {
 // TestTheAuditLogAsCSV: all of it, in one answer, and nothing in it that a spreadsheet would compute.
 func TestTheAuditLogAsCSV(t *testing.T) {
 	onBoth(t, func(t *testing.T, e engine) {
-		d := e.machineDoor(t)
+		d := e.machineDoor(t, "audit.retention=10000d")
 		d.do("POST", "/api/auth/users", apiKey(machineKey), jsonBody(firstUserBody)).want(201)
 		root, _ := d.signIn("root", rootPassword)
 		for i, name := range []string{"=cmd|' /C calc'!A0", "+1", "-1", "@x", "\tx", "\rx", "a \"quote\", and\r\na line", "plain"} {
@@ -460,7 +471,7 @@ func TestTheAuditLogAsCSVTakesNoMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("fills a database")
 	}
-	d := newDoor(t)
+	d := newDoor(t, "audit.retention=10000d")
 	root := d.setUp()
 	const n = 200_000
 	d.exec(`INSERT INTO audit (time, action, actor_kind, actor, actor_name, target, org, address, request_id, detail)

@@ -121,7 +121,7 @@ func TestOwnSessionsOfMachines(t *testing.T) {
 		d := e.machineDoor(t)
 		d.do("POST", "/api/auth/users", apiKey(machineKey), jsonBody(firstUserBody)).want(201)
 		root, _ := d.signIn("root", rootPassword)
-		annaID, anna, _ := d.newUser(root, "anna", "editor")
+		_, anna, _ := d.newUser(root, "anna", "editor")
 		one, refresh := d.exchange(machineToken, "one")
 		two, _ := d.exchange(machineToken, "two")
 		byKey, _ := d.exchange(machineKey, "three")
@@ -154,11 +154,13 @@ func TestOwnSessionsOfMachines(t *testing.T) {
 		d.do("GET", "/auth/validate", bearer(two)).refused(401, "token blacklisted")
 		d.do("GET", "/auth/validate", bearer(byKey)).want(200)
 
-		// With a key of somebody's: the key is made beside the server, the session's row too.
-		d.sqlExec(`INSERT INTO api_keys (id, sha256, prefix, name, role, org, workspace, owner, service, client_ids, created, expires, last_used, revoked, rotated_to, overlap_until)
-			VALUES ('key_annas', ?, 'brk_', 'a key', 'editor', 'default', 'default', ?, 0, '', 0, 0, 0, 0, NULL, 0)`, make([]byte, 32), annaID)
-		begun, _ := d.exchange(machineToken, "hers")
-		d.sqlExec(`UPDATE sessions SET credential = 'key_annas', configured = 0 WHERE id = ?`, id(begun))
+		// With a key of somebody's.
+		key := d.do("POST", "/api/auth/keys", bearer(anna), jsonBody(`{"name":"hers","role":"viewer"}`)).want(http.StatusCreated).str("key")
+		begun, _ := d.exchange(key, "hers")
+		if got := idsOf(d.ownSessions(apiKey(key), "")); len(got) != 1 || got[0] != id(begun) {
+			t.Errorf("the key sees %v", got)
+		}
+		d.do("DELETE", "/api/auth/sessions/"+id(anna), apiKey(key)).refused(404, "session not found") // it acts as itself
 		if got := idsOf(d.ownSessions(bearer(anna), "")); len(got) != 2 || !slices.Contains(got, id(begun)) {
 			t.Errorf("anna sees %v", got)
 		}
