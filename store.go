@@ -135,7 +135,7 @@ type PlaceQuery struct {
 type MemberQuery struct {
 	Org, Workspace string
 	After          string // id of the user after whom the page begins
-	Limit          int    // 1 to 1000
+	Limit          int    // 1 to 101
 }
 
 // TenancyStore keeps organizations and workspaces. What changes which of them there are, or

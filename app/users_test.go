@@ -253,11 +253,6 @@ var matrix = map[string][8]int{
 	"POST /api/auth/workspaces/{id}/members":          {401, 403, 403, 400, 400, 400, 403, 401},
 	"DELETE /api/auth/workspaces/{id}/members/{user}": {401, 403, 403, 404, 404, 404, 403, 401},
 
-	"GET /api/auth/keys":              {401, 200, 200, 200, 200, 200, 403, 401},
-	"POST /api/auth/keys":             {401, 400, 400, 400, 400, 400, 400, 401},
-	"DELETE /api/auth/keys/{id}":      {401, 404, 404, 404, 404, 404, 404, 401},
-	"POST /api/auth/keys/{id}/rotate": {401, 404, 404, 404, 404, 404, 404, 401},
-
 	"GET /health":       {200, 200, 200, 200, 200, 200, 200, 200},
 	"GET /health/live":  {200, 200, 200, 200, 200, 200, 200, 200},
 	"GET /health/ready": {200, 200, 200, 200, 200, 200, 200, 200},
