@@ -33,6 +33,7 @@ type Config struct {
 	SessionLimit  int           // live sessions of one credential
 	RefreshRules  RefreshRules
 	Lockout       LockoutPolicy
+	Guesses       GuessPolicy
 	Passwords     PasswordPolicy
 
 	// MaxStaleness is how old what is known of other nodes' changes may be, 5 s by
@@ -70,6 +71,8 @@ type Authority struct {
 	outage    atomic.Bool               // whether the last reading failed
 	signing   string                    // the key that others sign with, while it is not the one here; held like cursor
 	alarmed   string                    // the one of those that an alarm was given for
+
+	guesses *guesses // nil for no limit
 
 	hasUsers  atomic.Bool // remembered once true
 	firstUser sync.Mutex  // held by the one who is making the first user
@@ -113,6 +116,7 @@ func New(ctx context.Context, c Config) (*Authority, error) {
 		cfg: c, credentials: known,
 		seen: newSessionSet[passed](life), revoked: newRevocationSet(life),
 	}
+	a.guesses = newGuesses(c.Guesses, c.Now)
 	a.keys.Store(c.Keys)
 	if err := a.start(ctx); err != nil {
 		return nil, err
@@ -260,6 +264,7 @@ func (a *Authority) Sweep(ctx context.Context) error {
 	now := a.cfg.Now()
 	a.seen.sweep(now) // before revoked: see Authority
 	a.revoked.sweep(now)
+	a.guesses.sweep()
 	return a.cfg.Store.Prune(ctx, a.cfg.Lockout.KeepFor())
 }
 

@@ -18,7 +18,11 @@ type NewUser struct {
 // wins; the others get ErrTokenRequired, before a password is hashed for them.
 func (a *Authority) CreateFirstUser(ctx context.Context, by Caller, code string, keys []string, n NewUser) (User, error) {
 	if err := a.mayMakeFirstUser(ctx, code, keys); err != nil {
-		return User{}, err
+		shown := code
+		if shown == "" && len(keys) > 0 {
+			shown = keys[0]
+		}
+		return User{}, a.CountGuess(by.Address, Presented{Value: shown}, err)
 	}
 	role := Superadmin
 	switch Role(n.Role) {

@@ -74,7 +74,7 @@ func kindsOf(method string, underRequest bool) []faultKind {
 	switch method {
 	case "Changes", "EndedSessions", "Sessions":
 		kinds = append(kinds, breaksOff)
-	case "State", "KeyID", "User", "UserByName", "Users", "Session", "LastSessionEnd", "LastChange", "LockedFor", "Ping":
+	case "State", "KeyID", "User", "UserByName", "Users", "Session", "LastSessionEnd", "LastChange", "LockedFor", "Device", "Ping":
 	default: // what changes something; to lose what was read is to have failed
 		kinds = append(kinds, lost)
 	}
@@ -320,6 +320,20 @@ func (f *faultyStore) LockedFor(ctx context.Context, account string) (left time.
 
 func (f *faultyStore) ClearFailures(ctx context.Context, account string, a doorward.AuditEntry) error {
 	return f.do("ClearFailures", func() error { return f.Store.ClearFailures(ctx, account, a) })
+}
+
+func (f *faultyStore) Device(ctx context.Context, account string, shown []doorward.DeviceHash) (h doorward.DeviceHash, found bool, err error) {
+	err = f.do("Device", func() error { h, found, err = f.Store.Device(ctx, account, shown); return err })
+	return h, found, err
+}
+
+func (f *faultyStore) KeepDevice(ctx context.Context, d doorward.Device) (kept bool, err error) {
+	err = f.do("KeepDevice", func() error { kept, err = f.Store.KeepDevice(ctx, d); return err })
+	return kept, err
+}
+
+func (f *faultyStore) ForgetFailures(ctx context.Context, account string) error {
+	return f.do("ForgetFailures", func() error { return f.Store.ForgetFailures(ctx, account) })
 }
 
 func (f *faultyStore) Ping(ctx context.Context) error {

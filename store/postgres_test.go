@@ -216,7 +216,7 @@ func TestOpenPostgresSaysWhyNot(t *testing.T) {
 		{"may not create", as("reason_guest", fresh("REVOKE CREATE ON SCHEMA public FROM PUBLIC")), "permission denied for schema public; the user must own the database or be granted CREATE on its schema"},
 		{"no connection left", as("reason_few", fresh()), `too many connections for role "reason_few"; raise the server's max_connections`},
 		{"another's", recipes, `relation "users" already exists, and not by this program; give it a database of its own, or a schema (?search_path=doorward)`},
-		{"newer", newer, "it was written by a newer version of this program (schema 99, this one knows 2); use that version"},
+		{"newer", newer, "it was written by a newer version of this program (schema 99, this one knows 6); use that version"},
 		{"read-only", readOnly, "it lets nothing be written (default_transaction_read_only is on); give the address of a primary, or a user who may write"},
 		{"Latin 1", in(latin), "its encoding is not UTF8; create the database with ENCODING 'UTF8'"},
 		{"no certificate", with(t, fresh(), "sslmode", "verify-full"), "server refused TLS connection"},
@@ -1029,6 +1029,8 @@ func TestEveryPostgresStatementUsesAnIndex(t *testing.T) {
 		INSERT INTO api_keys SELECT 'key_' || i, sha256(i::text::bytea), 'brk_', 'a key', 'viewer', 'default', 'default', 'usr_' || i, 0, '', 0, 0, 0, 0, NULL, 0
 		FROM generate_series(1, $1) i`, many/4)
 	execute(t, db, `INSERT INTO changes SELECT i, 0, $1::bigint + i * 100, 'session_ended', 'ses_' || i, 0 FROM generate_series(1000, $2) i`, c.ms.Load(), many)
+	execute(t, db, `
+		INSERT INTO devices SELECT sha256(i::text::bytea), 'usr_' || i % 5000 + 1, i % 2, $1::bigint + i FROM generate_series(1, $2) i`, c.ms.Load(), 3*many)
 	execute(t, db, `VACUUM ANALYZE`)
 
 	w := <-s.turns

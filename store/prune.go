@@ -4,6 +4,8 @@ import (
 	"context"
 	"strconv"
 	"time"
+
+	"doorward"
 )
 
 // pruneStep is how many rows are deleted at once: a few milliseconds' worth. It is part
@@ -29,6 +31,13 @@ func (s *Store) Prune(ctx context.Context, keepFailures time.Duration) error {
 		DELETE FROM lockouts WHERE account IN (
 			SELECT account FROM lockouts WHERE last <= $1 AND locked_until <= $2 ORDER BY last`+step+`)`,
 		func(now time.Time) []any { return []any{millis(now.Add(-keepFailures)), millis(now)} })
+	if err != nil {
+		return err
+	}
+	err = s.pruneSteps(ctx, "prune the browsers of those long away", `
+		DELETE FROM devices WHERE sha256 IN (
+			SELECT sha256 FROM devices WHERE last <= $1 ORDER BY last`+step+`)`,
+		func(now time.Time) []any { return []any{millis(now.Add(-doorward.DeviceLife))} })
 	if err != nil {
 		return err
 	}

@@ -215,7 +215,7 @@ func TestOpenSaysWhyNot(t *testing.T) {
 		{"damaged", write("damaged.db", damaged), "it is damaged; restore it from a backup"},
 		{"another's", execute("another.db", `CREATE TABLE recipes (name TEXT)`), "it is a database of another program"},
 		{"another's, marked", execute("marked.db", `PRAGMA application_id = 7`), "it is a database of another program"},
-		{"newer", newer, "it was written by a newer version of this program (schema 99, this one knows 2); use that version"},
+		{"newer", newer, "it was written by a newer version of this program (schema 99, this one knows 6); use that version"},
 	} {
 		s, err := OpenSQLite(t.Context(), c.path, newClock().now)
 		if err == nil {

@@ -149,7 +149,16 @@ func (k *kit) everyMethod(ctx context.Context, u doorward.User, s doorward.Sessi
 			_, err := k.CountFailure(ctx, "anna", doorward.LockoutPolicy{Attempts: 1, Window: time.Hour, Duration: time.Hour})
 			return err
 		},
-		"LockedFor":     func() error { _, err := k.LockedFor(ctx, "anna"); return err },
-		"ClearFailures": func() error { return k.ClearFailures(ctx, "anna", entry("x")) },
+		"LockedFor": func() error { _, err := k.LockedFor(ctx, "anna"); return err },
+		"Device": func() error {
+			_, _, err := k.Device(ctx, "anna", []doorward.DeviceHash{device(1)})
+			return err
+		},
+		"KeepDevice": func() error {
+			_, err := k.KeepDevice(ctx, doorward.Device{Hash: device(1), User: u.ID, Version: u.Version})
+			return err
+		},
+		"ForgetFailures": func() error { return k.ForgetFailures(ctx, "anna") },
+		"ClearFailures":  func() error { return k.ClearFailures(ctx, "anna", entry("x")) },
 	}
 }
