@@ -137,29 +137,27 @@ func (s *guessShard) add(key netip.Addr, now uint32) *guessTimes {
 		s.by = map[netip.Addr]*guessTimes{}
 	}
 	if len(s.by) >= guessAddresses {
-		s.sweep(now)
-	}
-	if len(s.by) >= guessAddresses {
-		var quietest netip.Addr
-		longest := int32(-1)
-		for a, t := range s.by {
-			if quiet := int32(now - t.at[len(t.at)-1]); quiet > longest {
-				quietest, longest = a, quiet
-			}
+		if quietest := s.sweep(now); len(s.by) >= guessAddresses {
+			delete(s.by, quietest)
 		}
-		delete(s.by, quietest)
 	}
 	t := new(guessTimes)
 	s.by[key] = t
 	return t
 }
 
-func (s *guessShard) sweep(now uint32) {
+// sweep forgets the addresses of which nothing is left to count, and returns which of the others
+// has been quiet for longest.
+func (s *guessShard) sweep(now uint32) (quietest netip.Addr) {
+	longest := int32(-1)
 	for a, t := range s.by {
-		if t.drop(now); len(t.at) == 0 {
+		if len(t.at) == 0 || over(now, t.at[len(t.at)-1]) {
 			delete(s.by, a)
+		} else if quiet := int32(now - t.at[len(t.at)-1]); quiet > longest {
+			quietest, longest = a, quiet
 		}
 	}
+	return quietest
 }
 
 // left drops what is over and says when there is room for one more among most.
@@ -171,11 +169,18 @@ func (t *guessTimes) left(now uint32, most int) time.Duration {
 	return guessWindow - time.Duration(int32(now-t.at[len(t.at)-most]))*time.Millisecond
 }
 
-// drop forgets the times that are over, and those of a clock that has been set back since.
+// over reports whether a guess at the time at does not count any more: it is a minute old,
+// or of a clock that has been set back since.
+func over(now, at uint32) bool {
+	age := int32(now - at)
+	return age < 0 || age >= int32(guessWindow/time.Millisecond)
+}
+
+// drop forgets the times that are over.
 func (t *guessTimes) drop(now uint32) {
 	kept := t.at[:0]
 	for _, at := range t.at {
-		if age := int32(now - at); age >= 0 && age < int32(guessWindow/time.Millisecond) {
+		if !over(now, at) {
 			kept = append(kept, at)
 		}
 	}

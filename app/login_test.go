@@ -128,8 +128,8 @@ func TestLoginAnswersTokenUserAndCookie(t *testing.T) {
 
 	t.Run("CK1 the cookie's attributes", func(t *testing.T) {
 		lines := a.header["Set-Cookie"]
-		if len(lines) != 1 {
-			t.Fatalf("Set-Cookie %q, want one", lines)
+		if len(lines) != 2 || !strings.HasPrefix(lines[1], "brokoli_session_device="+a.deviceCookie()+"; ") {
+			t.Fatalf("Set-Cookie %q, want the session's and the device's", lines)
 		}
 		name, attributes, _ := strings.Cut(lines[0], "; ")
 		if name != "brokoli_session="+value || attributes != "Path=/; Max-Age=86400; HttpOnly; SameSite=Lax" {
