@@ -84,8 +84,14 @@ func (s *slots) enqueue(from netip.Addr) (*turn, error) {
 		s.free--
 		return nil, nil
 	}
-	if s.waiting >= s.queue && !s.makeRoom(from) {
-		return nil, Throttled(retryThrottled)
+	if s.waiting >= s.queue {
+		last := s.giveWay(from)
+		if last == nil {
+			return nil, Throttled(retryThrottled)
+		}
+		s.remove(last)
+		last.refused = true
+		close(last.come)
 	}
 	e := s.lines[from]
 	if e == nil {
@@ -98,9 +104,20 @@ func (s *slots) enqueue(from netip.Addr) (*turn, error) {
 	return t, nil
 }
 
-// makeRoom refuses the newest of the longest line, if that stays no shorter than from's
-// will be.
-func (s *slots) makeRoom(from netip.Addr) bool {
+// full returns a refusal where enqueue would now, and takes no place. It is for who has
+// something to do before waiting that would be done in vain.
+func (s *slots) full(from netip.Addr) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waiting >= s.queue && s.free == 0 && s.giveWay(from) == nil {
+		return Throttled(retryThrottled)
+	}
+	return nil
+}
+
+// giveWay returns the newest of the longest line, if that stays no shorter without it than
+// from's will be; else nil.
+func (s *slots) giveWay(from netip.Addr) *turn {
 	var longest *line
 	for e := s.turns.Front(); e != nil; e = e.Next() {
 		if l := e.Value.(*line); longest == nil || l.waiting.Len() > longest.waiting.Len() {
@@ -112,13 +129,9 @@ func (s *slots) makeRoom(from netip.Addr) bool {
 		own = e.Value.(*line).waiting.Len()
 	}
 	if longest == nil || longest.waiting.Len() <= own+1 {
-		return false
+		return nil
 	}
-	last := longest.waiting.Back().Value.(*turn)
-	s.remove(last)
-	last.refused = true
-	close(last.come)
-	return true
+	return longest.waiting.Back().Value.(*turn)
 }
 
 // remove takes a turn that has not come out of its line.

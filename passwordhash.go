@@ -139,12 +139,12 @@ func parsePHC(s string) (phc, error) {
 }
 
 // HasherConfig says what a hash costs and how many are computed at once. The zero value
-// is the second of OWASP's recommended argon2id settings, on every core.
+// is the second of OWASP's recommended argon2id settings, on every core but one.
 type HasherConfig struct {
 	Memory      uint32    // KiB for each hash; zero means 19*1024
 	Time        uint32    // passes; zero means 2
 	Parallelism uint8     // lanes; zero means 1
-	Slots       int       // hashes computed at once; zero means GOMAXPROCS
+	Slots       int       // hashes computed at once; zero means one fewer than GOMAXPROCS, but one at least
 	Queue       int       // callers that may wait for a slot; zero means 256
 	Rand        io.Reader // where salts come from, safe for concurrent use; nil means crypto/rand
 }
@@ -182,7 +182,11 @@ func NewHasher(c HasherConfig) (*Hasher, error) {
 		return nil, errors.New("password hashing: slots and queue must not be negative")
 	}
 	if c.Slots == 0 {
-		c.Slots = runtime.GOMAXPROCS(0)
+		// One core stays for who asks with a good token. With a hash on each, every such
+		// request waits for the scheduler to interrupt one, 10 ms and more: on two cores half of them
+		// waited six to a hundred times as long as on an idle server, and with one core free no
+		// longer than ever, while as many passwords were compared in the end.
+		c.Slots = max(1, runtime.GOMAXPROCS(0)-1)
 	}
 	if c.Queue == 0 {
 		c.Queue = 256

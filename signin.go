@@ -84,6 +84,10 @@ type compared struct {
 // counted as a failure before it begins and uncounted by whoever ends it well, as by
 // forget; a caller who hangs up before its turn is not counted, having learnt nothing.
 func (a *Authority) comparePassword(ctx context.Context, by Caller, username, password string) (c compared, err error) {
+	// Before anything is read: in a rush most are refused here.
+	if err := a.cfg.Hasher.slots.full(neighbours(by.Address)); err != nil {
+		return c, err
+	}
 	canonical, possible := CanonicalUsername(username)
 	if possible {
 		if c.device, err = a.deviceOf(ctx, by, canonical); err != nil {
