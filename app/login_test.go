@@ -700,21 +700,21 @@ func TestEN1WhoExistsCannotBeTold(t *testing.T) {
 
 func TestEN5StrangePasswordsAreWrongPasswords(t *testing.T) {
 	onBoth(t, func(t *testing.T, e engine) {
-	d := e.door(t, "lockout.attempts=1000")
-	d.setUp()
-	hash := d.sqlText(`SELECT password FROM users WHERE canonical = 'root'`)
-	if !strings.HasPrefix(hash, "$argon2id$") {
-		t.Fatalf("the password is kept as %s", hash)
-	}
-	d.keepsQuiet(hash)
-	for _, username := range []string{"root", "nobody"} {
-		for _, password := range []string{"", username, hash, rootPassword + "\x00", rootPassword + " ", strings.ToUpper(rootPassword), rootPassword[:len(rootPassword)-1]} {
-			d.login(username, password).refused(http.StatusUnauthorized, "invalid credentials")
+		d := e.door(t, "lockout.attempts=1000")
+		d.setUp()
+		hash := d.sqlText(`SELECT password FROM users WHERE canonical = 'root'`)
+		if !strings.HasPrefix(hash, "$argon2id$") {
+			t.Fatalf("the password is kept as %s", hash)
 		}
-	}
-	for _, username := range []string{"", "root'--", "%", "root\x00", strings.Repeat("r", 60000)} {
-		d.login(username, rootPassword).refused(http.StatusUnauthorized, "invalid credentials")
-	}
-	d.login("root", rootPassword).want(http.StatusOK)
+		d.keepsQuiet(hash)
+		for _, username := range []string{"root", "nobody"} {
+			for _, password := range []string{"", username, hash, rootPassword + "\x00", rootPassword + " ", strings.ToUpper(rootPassword), rootPassword[:len(rootPassword)-1]} {
+				d.login(username, password).refused(http.StatusUnauthorized, "invalid credentials")
+			}
+		}
+		for _, username := range []string{"", "root'--", "%", "root\x00", strings.Repeat("r", 60000)} {
+			d.login(username, rootPassword).refused(http.StatusUnauthorized, "invalid credentials")
+		}
+		d.login("root", rootPassword).want(http.StatusOK)
 	})
 }
