@@ -3,9 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 

@@ -135,6 +135,13 @@ func exercise(t *testing.T, s *Store, c *clock) {
 	try("delete", err)
 	_, err = s.State(ctx)
 	try("state", err)
+	try("keep device", func() error {
+		_, err := s.KeepDevice(ctx, doorward.Device{Hash: doorward.DeviceHash{1}, User: "usr_b"})
+		return err
+	}())
+	_, _, err = s.Device(ctx, "berta", []doorward.DeviceHash{{1}, {2}})
+	try("device", err)
+	try("forget failures", s.ForgetFailures(ctx, "anna", "r1"))
 	try("ping", s.Ping(ctx))
 	try("write audit", s.WriteAudit(ctx, noted))
 	for _, q := range []doorward.AuditQuery{

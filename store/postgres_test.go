@@ -1038,6 +1038,8 @@ func TestEveryPostgresStatementUsesAnIndex(t *testing.T) {
 		INSERT INTO audit (time, action, actor_kind, actor, actor_name, target, org, address, request_id, detail)
 		SELECT $1::bigint + i * 1000, 'user.change' || i % 20, 'user', 'usr_' || i % 1000, '', 'usr_' || i, 'org-' || i % 100, '', 'r' || i, ''
 		FROM generate_series(1, $2) i`, c.ms.Load(), many)
+	execute(t, db, `
+		INSERT INTO devices SELECT sha256(i::text::bytea), 'usr_' || i % 5000 + 1, i % 2, $1::bigint + i FROM generate_series(1, $2) i`, c.ms.Load(), 3*many)
 	execute(t, db, `VACUUM ANALYZE`)
 
 	w := <-s.turns
