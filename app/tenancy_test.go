@@ -302,7 +302,7 @@ func TestEN9WhatIsNotTheirsTakesNoLonger(t *testing.T) {
 		}
 		slices.Sort(theirs)
 		slices.Sort(nobodys)
-		if a, b := theirs[rounds/4], nobodys[rounds/4]; a > 3*b || b > 3*a {
+		if a, b := theirs[rounds/10], nobodys[rounds/10]; a > 3*b || b > 3*a { // the fast ones say most where others work too
 			t.Errorf("theirs take %v, nobody's %v", a, b)
 		}
 	})

@@ -115,7 +115,7 @@ func TestUsersAreMadeListedChangedAndDeleted(t *testing.T) {
 			`{"username":"","password":"password of x","role":"viewer"}`:                         "username: is required",
 			`{"username":"x","role":"viewer"}`:                                                   "password: is required",
 			`{"username":"x","password":"password of x"}`:                                        "role: is required: one of superadmin, admin, editor, viewer",
-			`{"username":"x","password":"password of x","role":"viewer","workspaces":["other"]}`: "workspaces: there is no workspace of that name that you could give",
+			`{"username":"x","password":"password of x","role":"viewer","workspaces":["other"]}`: "workspaces: there is no workspace of that name",
 			`{"username":"x","password":"password of x","role":"viewer","workspaces":"default"}`: "workspaces: must be a list of strings",
 			`{"username":"x","password":"password of x","role":"viewer","workspaces":[null]}`:    "workspaces: must be a list of strings",
 			`{"username":"x,y","password":"password of x","role":"viewer"}`:                      usernameRule("x,y"),
@@ -130,7 +130,7 @@ func TestUsersAreMadeListedChangedAndDeleted(t *testing.T) {
 			`{"disabled":null}`:        "disabled: must be true or false",
 			`{"disabled":1}`:           "disabled: must be true or false",
 			`{"workspaces":[]}`:        "workspaces: must name at least one",
-			`{"workspaces":["other"]}`: "workspaces: there is no workspace of that name that you could give",
+			`{"workspaces":["other"]}`: "workspaces: there is no workspace of that name",
 			`{"workspaces":{}}`:        "workspaces: must be a list of strings",
 		} {
 			d.change(root, other, body).refused(http.StatusBadRequest, message)

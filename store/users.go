@@ -309,9 +309,11 @@ func (t *tx) userAmong(ctx context.Context, id string) (doorward.User, doorward.
 		return doorward.User{}, nil, false, err
 	}
 	u, found, err := t.lockedUser(ctx, id)
-	if err != nil || !found {
+	if err != nil {
 		return doorward.User{}, nil, false, err
 	}
+	// Counted for nobody too: how long it takes to be told that there is no such user must not
+	// say whether there is one whom the caller may not know of.
 	others := doorward.Census{}
 	var role doorward.Role
 	var n int
@@ -319,7 +321,7 @@ func (t *tx) userAmong(ctx context.Context, id string) (doorward.User, doorward.
 		others[role] = n
 		return nil
 	}, `SELECT role, count(*) FROM users WHERE disabled = 0 GROUP BY role`)
-	if err != nil {
+	if err != nil || !found {
 		return doorward.User{}, nil, false, err
 	}
 	if !u.Disabled {
