@@ -70,12 +70,16 @@ type Authority struct {
 	forwards forwards
 	refusals refusals
 
+	places atomic.Pointer[Places] // which organizations and workspaces there are
+
 	following sync.Mutex                // held by who reads the feed
 	cursor    int64                     // the last change read
 	view      atomic.Pointer[time.Time] // when the last reading that succeeded began
 	outage    atomic.Bool               // whether the last reading failed
 	signing   string                    // the key that others sign with, while it is not the one here; held like cursor
 	alarmed   string                    // the one of those that an alarm was given for
+
+	beside bool // made by Beside: it follows nothing
 
 	hasUsers  atomic.Bool // remembered once true
 	firstUser sync.Mutex  // held by the one who is making the first user
@@ -90,29 +94,9 @@ func New(ctx context.Context, c Config) (*Authority, error) {
 	if c.Store == nil || c.Keys == nil || c.Hasher == nil || len(c.Salt) == 0 {
 		return nil, errors.New("doorward: Store, Keys, Salt and Hasher are required")
 	}
-	setDefault(&c.AccessLife, 24*time.Hour)
-	setDefault(&c.RefreshLife, 7*24*time.Hour)
-	setDefault(&c.SessionLife, 24*time.Hour)
-	setDefault(&c.SessionMaxAge, 30*24*time.Hour)
-	setDefault(&c.SessionLimit, 10_000)
-	setDefault(&c.MaxStaleness, 5*time.Second)
-	setDefault(&c.Lockout.Attempts, 5)
-	setDefault(&c.Lockout.Window, 15*time.Minute)
-	setDefault(&c.Lockout.Duration, 15*time.Minute)
-	setDefault(&c.Passwords.MinLength, 8)
-	setDefault(&c.AuditRetention, 400*24*time.Hour)
-	setDefault(&c.KeyPrefix, "brk_")
+	c.setDefaults()
 	if err := CheckKeyPrefix("KeyPrefix", c.KeyPrefix); err != nil {
 		return nil, err
-	}
-	if c.Now == nil {
-		c.Now = time.Now
-	}
-	if c.Rand == nil {
-		c.Rand = rand.Reader
-	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
 	}
 	known, err := newCredentials(c.Salt, c.Credentials)
 	if err != nil {
@@ -128,6 +112,47 @@ func New(ctx context.Context, c Config) (*Authority, error) {
 	if err := a.start(ctx); err != nil {
 		return nil, err
 	}
+	return a, nil
+}
+
+func (c *Config) setDefaults() {
+	setDefault(&c.AccessLife, 24*time.Hour)
+	setDefault(&c.RefreshLife, 7*24*time.Hour)
+	setDefault(&c.SessionLife, 24*time.Hour)
+	setDefault(&c.SessionMaxAge, 30*24*time.Hour)
+	setDefault(&c.SessionLimit, 10_000)
+	setDefault(&c.MaxStaleness, 5*time.Second)
+	setDefault(&c.Lockout.Attempts, 5)
+	setDefault(&c.Lockout.Window, 15*time.Minute)
+	setDefault(&c.Lockout.Duration, 15*time.Minute)
+	setDefault(&c.Passwords.MinLength, 8)
+	setDefault(&c.AuditRetention, 400*24*time.Hour)
+	setDefault(&c.KeyPrefix, "brk_")
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Rand == nil {
+		c.Rand = rand.Reader
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Beside makes an Authority for administration beside a server, or without one: it does
+// what the server's would, on the database itself, and a server hears of it by the feed.
+// Keys, Salt and Credentials mean nothing to it. It accepts no token, and nothing that starts with a server
+// starts with it: no session ends by its making.
+func Beside(c Config) (*Authority, error) {
+	if c.Store == nil || c.Hasher == nil {
+		return nil, errors.New("doorward: Store and Hasher are required")
+	}
+	c.setDefaults()
+	c.Credentials = nil
+	a := &Authority{cfg: c, seen: newSessionSet[passed](c.AccessLife), revoked: newRevocationSet(c.AccessLife), uses: newKeyUses()}
+	a.keys.Store(&KeyRing{})
+	a.view.Store(&time.Time{})
+	a.beside = true
 	return a, nil
 }
 
@@ -155,6 +180,9 @@ func (a *Authority) start(ctx context.Context) error {
 		return fmt.Errorf("cannot read the API keys: %w", err)
 	}
 	a.cursor = last
+	if err := a.readPlaces(ctx); err != nil {
+		return fmt.Errorf("cannot read which organizations and workspaces there are: %w", err)
+	}
 	a.view.Store(&began)
 	if len(a.credentials.byID) > 0 {
 		if err := a.cfg.Store.MarkInitialised(ctx); err != nil {

@@ -11,6 +11,7 @@ type NewUser struct {
 	Password   string
 	Role       string   // as sent; required except for the first user
 	Workspaces []string // nil: the one the request picked
+	MustChange bool     // the password is to be changed at the first sign-in; not of the first user
 }
 
 // CreateFirstUser makes the user that ends the first run. What allows it is the setup
@@ -62,7 +63,7 @@ func (a *Authority) CreateFirstUser(ctx context.Context, by Caller, code string,
 // newUser checks what can be checked without the store.
 func (a *Authority) newUser(n NewUser, role Role) (User, error) {
 	if _, ok := CanonicalUsername(n.Username); !ok {
-		return User{}, Invalid("username", "must have 1 to 64 of ASCII letters, digits and ._@+-")
+		return User{}, errUsername
 	}
 	if err := a.cfg.Passwords.Check("password", n.Username, n.Password); err != nil {
 		return User{}, err
@@ -75,3 +76,5 @@ func (a *Authority) newUser(n NewUser, role Role) (User, error) {
 		ID: a.newUserID(), Username: n.Username, Role: role, Org: Default, Workspaces: workspaces, Created: a.cfg.Now(),
 	}, nil
 }
+
+var errUsername = Invalid("username", "must have 1 to 64 of ASCII letters, digits and ._@+-")

@@ -39,6 +39,7 @@ func (a *Authority) CatchUp(ctx context.Context) error {
 	defer a.following.Unlock()
 	began := a.cfg.Now()
 	var apiKeys, owners []string
+	moved := map[string]bool{}
 	last, err := a.cfg.Store.Changes(ctx, a.cursor, func(c Change) error {
 		switch c.What {
 		case SessionEnded:
@@ -49,6 +50,8 @@ func (a *Authority) CatchUp(ctx context.Context) error {
 			apiKeys = append(apiKeys, c.Target)
 		case OwnerChanged:
 			owners = append(owners, c.Target)
+		case PlacesChanged:
+			moved[c.Target] = true
 		}
 		return nil
 	})
@@ -56,6 +59,9 @@ func (a *Authority) CatchUp(ctx context.Context) error {
 		last, err = a.readAnew(ctx)
 	} else if err == nil {
 		err = a.readChangedKeys(ctx, apiKeys, owners)
+		if err == nil {
+			err = a.readMoved(ctx, moved)
+		}
 	}
 	if err == nil {
 		err = a.endStopped(ctx)
@@ -83,6 +89,9 @@ func (a *Authority) readAnew(ctx context.Context) (last int64, err error) {
 	}
 	a.signing = kid
 	if err := a.readKeys(ctx); err != nil {
+		return 0, err
+	}
+	if err := a.readPlaces(ctx); err != nil {
 		return 0, err
 	}
 	if last < a.cursor {
@@ -155,3 +164,37 @@ func (a *Authority) Current(context.Context) error {
 }
 
 var errStale = errors.New("what other nodes have changed could not be read for max_staleness")
+
+// Places says which organizations and workspaces there are, as far as this node has heard.
+func (a *Authority) Places() *Places { return a.places.Load() }
+
+func (a *Authority) readPlaces(ctx context.Context) error {
+	p, err := NewPlaces(func(yield func(Organization, []string) error) error {
+		return a.cfg.Store.Places(ctx, "", yield)
+	})
+	if err == nil {
+		a.places.Store(p)
+	}
+	return err
+}
+
+// readMoved reads anew what there is of each organization in which something came or went.
+// Reading is better than being told: it does not matter in which order one hears of things.
+func (a *Authority) readMoved(ctx context.Context, orgs map[string]bool) error {
+	if len(orgs) > 16 {
+		return a.readPlaces(ctx)
+	}
+	for org := range orgs {
+		var at *tenant
+		err := a.cfg.Store.Places(ctx, org, func(o Organization, workspaces []string) error {
+			is := newTenant(o, workspaces)
+			at = &is
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		a.places.Store(a.places.Load().with(org, at))
+	}
+	return nil
+}

@@ -3,8 +3,13 @@ package doorward
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
+
+	"golang.org/x/crypto/bcrypt"
 )
 
 // HashSlot is a turn at hashing: who holds one may hash and compare, one after the other,
@@ -42,6 +47,9 @@ func (s HashSlot) Verify(hash PasswordHash, password string) (bool, error) {
 		s.VerifyNobody(password)
 		return false, nil
 	}
+	if strings.HasPrefix(string(hash), "$2") {
+		return s.verifyBcrypt(string(hash), password)
+	}
 	kept, err := parsePHC(string(hash))
 	if err != nil {
 		return false, Unavailable(err)
@@ -50,8 +58,49 @@ func (s HashSlot) Verify(hash PasswordHash, password string) (bool, error) {
 		s.VerifyNobody(password)
 		return false, nil
 	}
-	return s.compare(kept, password), nil
+	same := s.compare(kept, password)
+	s.fillUp(kept.cost.work(), password)
+	return same, nil
 }
+
+// fillUp does what is missing of the work that comparing with nobody's takes, after a
+// comparison with a hash of lesser cost, which other programs have made: an account whose
+// answers came sooner than anybody else's would say that it exists.
+func (s HashSlot) fillUp(done uint64, password string) {
+	all := s.h.cost.work()
+	if done >= all {
+		return
+	}
+	rest := s.h.nobody
+	rest.cost.memory = uint32((all - done) / uint64(rest.cost.time))
+	if rest.cost.check() == nil {
+		s.compare(rest, password)
+	}
+}
+
+// verifyBcrypt compares with a hash of another program. Where that takes longer than with ours
+// (from cost 9 on), who guesses at such an account can tell by it that it has not signed in here yet.
+func (s HashSlot) verifyBcrypt(hash, password string) (bool, error) {
+	if err := checkBcrypt(hash); err != nil {
+		return false, Unavailable(err)
+	}
+	if tooLongForPassword(password) {
+		s.VerifyNobody(password)
+		return false, nil
+	}
+	// Like the programs that made such hashes, it reads the first 72 bytes alone.
+	err := bcrypt.CompareHashAndPassword([]byte(hash), []byte(password))
+	if err != nil && !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
+		return false, Unavailable(err)
+	}
+	cost, _ := strconv.Atoi(hash[4:6])
+	s.fillUp(bcryptWork<<cost, password)
+	return err == nil, nil
+}
+
+// bcryptWork is what one of bcrypt's rounds costs, in KiB that argon2id passes over: by
+// measurement, within some tenths. At the costs that leave much to fill up it is little beside that.
+const bcryptWork = 100
 
 // VerifyNobody is Hasher.VerifyNobody within the turn.
 func (s HashSlot) VerifyNobody(password string) {

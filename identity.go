@@ -58,9 +58,9 @@ type Identity struct {
 	Subject    string // usr_..., key_..., a client id; empty for nobody
 	Username   string // people only
 	Role       Role
-	Org        string
-	Workspaces Workspaces // where the role holds
-	Workspace  string     // the one this request picked, a member of Workspaces
+	Org        string     // the one this request acts in: the caller's own, or for a superadmin any
+	Workspaces Workspaces // where the role holds; a superadmin's holds everywhere
+	Workspace  string     // the one this request picked: one of Workspaces, or for a superadmin any of Org
 	Session    string     // session id; empty for a key or API token presented as itself
 	Credential string     // id of the user, or of the key or API token shown as itself; empty for a client's tokens
 	Expires    time.Time  // when the presented token expires; zero for keys and API tokens

@@ -21,7 +21,12 @@ import (
 //
 //	$argon2id$v=19$m=19456,t=2,p=1$<salt>$<key>
 //
-// with m in KiB and salt and key in unpadded base64. It prints, logs and marshals as
+// with m in KiB and salt and key in unpadded base64; or, of an account that came from
+// another program and has not signed in since, a bcrypt hash in its crypt form,
+//
+//	$2y$10$<salt and key>
+//
+// ($2a$ and $2b$ alike). Hash makes the first alone, and NeedsRehash asks for it. It prints, logs and marshals as
 // ***; only Encoded gives the text, and only the store has use for it. (fmt calls no
 // method on the unexported field of a struct, so do not print a struct that holds one.)
 // The empty PasswordHash belongs to a user who has no password.
@@ -45,9 +50,15 @@ func (PasswordHash) MarshalText() ([]byte, error) { return []byte(redacted), nil
 const redacted = "***"
 
 // ParsePasswordHash accepts exactly what Encoded returns, of any cost within the bounds
-// that NewHasher has as well: a hash from a database or a file must not be able to ask
-// for all the memory there is. Its error never holds the text.
+// that NewHasher has as well, and bcrypt up to cost 14: a hash from a database or a file must not be able to ask
+// for all the memory, or time, there is. Its error never holds the text.
 func ParsePasswordHash(s string) (PasswordHash, error) {
+	if strings.HasPrefix(s, "$2") {
+		if err := checkBcrypt(s); err != nil {
+			return "", err
+		}
+		return PasswordHash(s), nil
+	}
 	if _, err := parsePHC(s); err != nil {
 		return "", err
 	}
@@ -79,6 +90,9 @@ type argonCost struct {
 	time        uint32 // passes over the memory
 	parallelism uint8  // lanes
 }
+
+// work is what hashing takes, in KiB passed over: time goes with it.
+func (c argonCost) work() uint64 { return uint64(c.memory) * uint64(c.time) }
 
 func (c argonCost) check() error {
 	switch {
@@ -139,6 +153,33 @@ func parsePHC(s string) (phc, error) {
 		return phc{}, errMalformedHash
 	}
 	return h, nil
+}
+
+// Bounds on bcrypt: below 4 there is none, above 14 one comparison takes seconds.
+const (
+	minBcryptCost = 4
+	maxBcryptCost = 14
+)
+
+// checkBcrypt accepts $2a$, $2b$ or $2y$, two digits of cost, $, and 53 of bcrypt's own
+// base64: 22 of salt, 31 of key.
+func checkBcrypt(s string) error {
+	if len(s) != 60 || s[:2] != "$2" || strings.IndexByte("aby", s[2]) < 0 || s[3] != '$' || s[6] != '$' {
+		return errMalformedHash
+	}
+	for _, c := range []byte(s[7:]) {
+		if !alphanumeric(c) && c != '.' && c != '/' {
+			return errMalformedHash
+		}
+	}
+	cost, err := strconv.ParseUint(s[4:6], 10, 8)
+	if err != nil {
+		return errMalformedHash
+	}
+	if cost < minBcryptCost || cost > maxBcryptCost {
+		return fmt.Errorf("password hash: the cost of bcrypt must be %d to %d", minBcryptCost, maxBcryptCost)
+	}
+	return nil
 }
 
 // HasherConfig says what a hash costs and how many are computed at once. The zero value

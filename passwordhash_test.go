@@ -20,6 +20,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
+
+	"golang.org/x/crypto/bcrypt"
 )
 
 // cheap is the smallest argon2id there is, for tests of what is around it.
@@ -170,6 +172,46 @@ func TestPasswordHashNeverShows(t *testing.T) {
 	}
 }
 
+// TestHashesOfOtherPrograms are compared, and are to be replaced.
+func TestHashesOfOtherPrograms(t *testing.T) {
+	t.Parallel()
+	h, err := NewHasher(HasherConfig{Memory: 64, Time: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seventyTwo := strings.Repeat("x", 72)
+	long, err := bcrypt.GenerateFromPassword([]byte(seventyTwo), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		hash, password string
+		want           bool
+	}{
+		{"$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW", "abc123xyz", true},
+		{"$2y$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW", "abc123xyz", true},
+		{"$2a$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW", "abc123xy", false},
+		{"$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW", "", false},
+		{string(long), seventyTwo, true},
+		{string(long), seventyTwo + "what is not read", true}, // nor was it where the hash was made
+		{string(long), strings.Repeat("x", 300), false},       // but nobody has chosen that
+	} {
+		hash, err := ParsePasswordHash(c.hash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := h.Verify(t.Context(), hash, c.password); got != c.want || err != nil {
+			t.Errorf("%.7s and %.12q: %v, %v, want %v", c.hash, c.password, got, err, c.want)
+		}
+		if !h.NeedsRehash(hash) {
+			t.Errorf("%.7s may stay", c.hash)
+		}
+		if fmt.Sprint(hash) != "***" || hash.Encoded() != c.hash {
+			t.Errorf("%v, %s", hash, hash.Encoded())
+		}
+	}
+}
+
 func TestParsePasswordHash(t *testing.T) {
 	t.Parallel()
 	const good = "$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$AT6jw0r1ot+yMKkcGiW2JrwDnB3uCCNPK9M80RGVe+w"
@@ -218,7 +260,17 @@ func TestParsePasswordHash(t *testing.T) {
 		{"upper case", swap("argon2id", "Argon2id"), false},
 		{"older version", swap("v=19", "v=16"), false},
 		{"no version", swap("$v=19", ""), false},
-		{"bcrypt", "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW", false},
+		{"bcrypt", "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW", true},
+		{"bcrypt of htpasswd", "$2y$04$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW", true},
+		{"bcrypt as it was", "$2a$14$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW", true},
+		{"bcrypt of a broken program", "$2x$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW", false},
+		{"bcrypt without a letter", "$2$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUWx", false},
+		{"bcrypt that takes a minute", "$2b$20$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW", false},
+		{"bcrypt of cost 3", "$2b$03$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW", false},
+		{"bcrypt of cost +4", "$2b$+4$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW", false},
+		{"bcrypt cut", "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMU", false},
+		{"bcrypt and more", "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW\n", false},
+		{"bcrypt with a line end in it", "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMU\n", false},
 		{"text before", "x" + good, false},
 		{"text after", good + "$", false},
 		{"line end", good + "\n", false},

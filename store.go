@@ -21,6 +21,7 @@ import (
 type Store interface {
 	MetaStore
 	UserStore
+	TenancyStore
 	SessionStore
 	LockoutStore
 	FeedStore
@@ -64,11 +65,12 @@ type MetaStore interface {
 	SetKeyID(ctx context.Context, kid string, a AuditEntry) error
 }
 
-// UserQuery asks for a page of users, ordered by canonical username.
+// UserQuery asks for a page of users, ordered by canonical username. A search lists those
+// whose name begins with the text first, and then those who hold it elsewhere.
 type UserQuery struct {
 	Org    string
 	Search string // canonical part of a username; empty for all
-	After  string // canonical username after which the page begins
+	After  string // where the page begins, as a page before it said; empty for the first
 	Limit  int    // 1 to 1000
 }
 
@@ -82,7 +84,12 @@ type UserStore interface {
 	User(ctx context.Context, id string) (User, bool, error)
 	// UserByName finds by canonical username.
 	UserByName(ctx context.Context, canonical string) (User, PasswordHash, bool, error)
-	Users(ctx context.Context, q UserQuery) ([]User, error)
+	// Users returns a page and where the next one begins, empty at the end. A page of a
+	// search looks at a bounded number of names, so it may be short though there is a next.
+	Users(ctx context.Context, q UserQuery) (page []User, next string, err error)
+	// CreateUsers creates all of them, each with its audit entry, or none: a CodeConflict *Error
+	// names those whose canonical username is taken.
+	CreateUsers(ctx context.Context, all []NewAccount) error
 	// ChangeUser lets change say what user id becomes, given it and the census of the
 	// enabled users beside it; change's error is returned and nothing is changed. Role,
 	// workspaces, disabled and must-change are kept. When any but must-change differs,
@@ -107,6 +114,58 @@ type NewPassword struct {
 	MustChange bool
 	Keep       string // a session that lives on
 	Reason     string // for which the others end
+}
+
+// NewAccount is a user to be created, as CreateUser is given it.
+type NewAccount struct {
+	User  User
+	Hash  PasswordHash
+	Audit AuditEntry
+}
+
+// PlaceQuery asks for a page of organizations, or of the workspaces of one, ordered by id.
+type PlaceQuery struct {
+	Org    string // for workspaces
+	Search string // part of an id or a name, without regard to case; empty for all
+	After  string // id after which the page begins
+	Limit  int    // 1 to 1000
+}
+
+// MemberQuery asks for a page of the people in a workspace, ordered by id.
+type MemberQuery struct {
+	Org, Workspace string
+	After          string // id of the user after whom the page begins
+	Limit          int    // 1 to 1000
+}
+
+// TenancyStore keeps organizations and workspaces. What changes which of them there are, or
+// an organization's name, says PlacesChanged in the feed.
+type TenancyStore interface {
+	// Places calls yield for each organization, or for org alone when it is not empty, with
+	// the ids of its workspaces; an error of yield stops it and is returned.
+	Places(ctx context.Context, org string, yield func(Organization, []string) error) error
+	// Organizations returns a page and where the next one begins, empty at the end. A page of
+	// a search looks at a bounded number, so it may be short though there is a next.
+	Organizations(ctx context.Context, q PlaceQuery) (page []Organization, next string, err error)
+	// CreateOrganization creates o and its workspace Default; a CodeConflict *Error when the id is taken.
+	CreateOrganization(ctx context.Context, o Organization, a AuditEntry) error
+	RenameOrganization(ctx context.Context, id, name string, a AuditEntry) (Organization, bool, error)
+	// DeleteOrganization deletes an organization and its workspaces, unless check refuses what is in it.
+	DeleteOrganization(ctx context.Context, id string, check func(Occupants) error, a AuditEntry) (found bool, err error)
+
+	// Workspaces is as Organizations, of one of them.
+	Workspaces(ctx context.Context, q PlaceQuery) (page []Workspace, next string, err error)
+	Workspace(ctx context.Context, org, id string) (Workspace, bool, error)
+	// CreateWorkspace creates w; a CodeConflict *Error when the id is taken, CodeNotFound when
+	// there is no such organization. Unless empty, member becomes one, if check allows it: that raises their Version
+	// and ends their sessions.
+	CreateWorkspace(ctx context.Context, w Workspace, member string, check func(User) error, a AuditEntry) ([]EndedSession, error)
+	RenameWorkspace(ctx context.Context, org, id, name string, a AuditEntry) (Workspace, bool, error)
+	// DeleteWorkspace deletes a workspace, unless check refuses what is in it. A member leaving who is in
+	// another one as well is not counted, and leaves as by ChangeUser.
+	DeleteWorkspace(ctx context.Context, org, id, leaving string, check func(Occupants) error, a AuditEntry) ([]EndedSession, bool, error)
+	// Members returns a page of the people in a workspace.
+	Members(ctx context.Context, q MemberQuery) ([]User, error)
 }
 
 // RefreshState is what a refresh is decided on, read in the same transaction.
@@ -180,7 +239,7 @@ type ListedSession struct {
 type Change struct {
 	Number int64
 	What   ChangeKind
-	Target string    // the session, for SessionEnded; the kid, for KeysChanged; the key; the user
+	Target string    // the session, for SessionEnded; the kid, for KeysChanged; else the key, the user, the organization
 	Until  time.Time // for SessionEnded: the latest expiry of a token minted in it
 }
 
@@ -190,10 +249,11 @@ type ChangeKind string
 
 // The kinds of change.
 const (
-	SessionEnded ChangeKind = "session_ended"
-	KeysChanged  ChangeKind = "keys_changed"
-	KeyChanged   ChangeKind = "api_key_changed"   // an API key was made, revoked or rotated
-	OwnerChanged ChangeKind = "key_owner_changed" // a user who has API keys is not what they were
+	SessionEnded  ChangeKind = "session_ended"
+	KeysChanged   ChangeKind = "keys_changed"
+	KeyChanged    ChangeKind = "api_key_changed"   // an API key was made, revoked or rotated
+	OwnerChanged  ChangeKind = "key_owner_changed" // a user who has API keys is not what they were
+	PlacesChanged ChangeKind = "places_changed"    // an organization, its name or which workspaces it has
 )
 
 // ErrFeedGap says that changes after the number asked for are no longer kept, or that the

@@ -5,9 +5,12 @@ import (
 	"slices"
 )
 
-// CreateUser makes a user for by, who needs at least the role admin (the door has asked
-// for it). Nobody grants a role above their own.
+// CreateUser makes a user for by, who needs at least the role admin, in the organization that
+// the request acts in. Nobody grants a role above their own.
 func (a *Authority) CreateUser(ctx context.Context, by Caller, n NewUser) (User, error) {
+	if !by.Role.AtLeast(Admin) {
+		return User{}, ErrForbidden
+	}
 	if n.Role == "" {
 		return User{}, Invalid("role", "is required: one of superadmin, admin, editor, viewer")
 	}
@@ -28,7 +31,7 @@ func (a *Authority) CreateUser(ctx context.Context, by Caller, n NewUser) (User,
 	if err != nil {
 		return User{}, err
 	}
-	u.Org = by.Org
+	u.Org, u.MustChange = by.Org, n.MustChange
 	hash, err := a.cfg.Hasher.Hash(ctx, n.Password)
 	if err != nil {
 		return User{}, err
@@ -43,44 +46,43 @@ func (a *Authority) CreateUser(ctx context.Context, by Caller, n NewUser) (User,
 // checkWorkspaces refuses workspaces that by may not give.
 func (by Caller) checkWorkspaces(ids []string) error {
 	for _, id := range ids {
-		if !by.Workspaces.Has(id) {
+		if !by.may(id) {
 			return Invalid("workspaces", "there is no workspace of that name that you could give")
 		}
 	}
 	return nil
 }
 
-// manages decides whether by may act on u: not found for another organization's people,
-// refused for people above oneself or in workspaces beyond one's own.
+// manages decides whether by, an admin at least, may act on u: not found for another
+// organization's people, refused for people above oneself or in workspaces beyond one's own.
 func (by Caller) manages(u User) error {
 	if u.Org != by.Org {
 		return NotFound("user")
 	}
-	if !by.Role.AtLeast(u.Role) {
+	if !by.Role.AtLeast(Admin) || !by.Role.AtLeast(u.Role) {
 		return ErrForbidden
 	}
-	if by.Role != Superadmin {
-		for _, id := range u.Workspaces {
-			if !by.Workspaces.Has(id) {
-				return ErrForbidden
-			}
+	for _, id := range u.Workspaces {
+		if !by.may(id) {
+			return ErrForbidden
 		}
 	}
 	return nil
 }
 
-// Users lists a page of the caller's organization's users, and where the next page begins (empty
-// at the end).
+// Users lists a page of the people of the organization that the request acts in, and where
+// the next page begins (empty at the end). Admins see all of them; whom they manage is
+// another matter. search is a part of a username: names that begin with it come first,
+// then those that hold it elsewhere, of which a page looks at so many names at most, so
+// that it may be short though more follow.
 func (a *Authority) Users(ctx context.Context, by Caller, search, after string, limit int) ([]User, string, error) {
-	users, err := a.cfg.Store.Users(ctx, UserQuery{Org: by.Org, Search: search, After: after, Limit: limit + 1})
+	if !by.Role.AtLeast(Admin) {
+		return nil, "", ErrForbidden
+	}
+	users, next, err := a.cfg.Store.Users(ctx, UserQuery{Org: by.Org, Search: search, After: after, Limit: limit})
 	if err != nil {
 		return nil, "", Unavailable(err)
 	}
-	if len(users) <= limit {
-		return users, "", nil
-	}
-	users = users[:limit]
-	next, _ := CanonicalUsername(users[limit-1].Username)
 	return users, next, nil
 }
 
@@ -188,5 +190,24 @@ func (a *Authority) DeleteUser(ctx context.Context, by Caller, id string) error 
 	}
 	a.holderGone(id)
 	a.revoke(ended...)
+	return nil
+}
+
+// UnlockUser clears the failures counted for a user's account, which ends its lock.
+func (a *Authority) UnlockUser(ctx context.Context, by Caller, id string) error {
+	u, found, err := a.cfg.Store.User(ctx, id)
+	switch {
+	case err != nil:
+		return Unavailable(err)
+	case !found:
+		return a.refuse(ctx, by.Audit("user.unlock", id, ""), NotFound("user"))
+	}
+	if err := by.manages(u); err != nil {
+		return a.refuse(ctx, by.Audit("user.unlock", id, ""), err)
+	}
+	canonical, _ := CanonicalUsername(u.Username)
+	if err := a.cfg.Store.ClearFailures(context.WithoutCancel(ctx), canonical, by.Audit("user.unlock", id, "")); err != nil {
+		return Refusal(err)
+	}
 	return nil
 }

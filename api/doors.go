@@ -28,7 +28,7 @@ func Doors(c Config) []gate.Door {
 	a := &api{c}
 	auth, human := c.Prefix+"/auth", c.Prefix+"/api/auth"
 	const get, post, patch, del = http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete
-	admin := doorward.NeedRole(doorward.Admin)
+	admin, superadmin := doorward.NeedRole(doorward.Admin), doorward.NeedRole(doorward.Superadmin)
 	doors := []gate.Door{
 		// machines
 		{Method: post, Pattern: auth + "/token", Reads: gate.ReadsHeaders, Need: doorward.NeedSecret, Handle: a.token},
@@ -56,6 +56,18 @@ func Doors(c Config) []gate.Door {
 		{Method: post, Pattern: human + "/keys", Reads: gate.ReadsAll, Need: doorward.NeedAnybody, Handle: a.createKey},
 		{Method: del, Pattern: human + "/keys/{id}", Reads: gate.ReadsAll, Need: doorward.NeedAnybody, Handle: a.revokeKey},
 		{Method: post, Pattern: human + "/keys/{id}/rotate", Reads: gate.ReadsAll, Need: doorward.NeedAnybody, Handle: a.rotateKey},
+		// tenants
+		{Method: get, Pattern: human + "/organizations", Reads: gate.ReadsAll, Need: superadmin, Handle: a.listOrganizations},
+		{Method: post, Pattern: human + "/organizations", Reads: gate.ReadsAll, Need: superadmin, Handle: a.createOrganization},
+		{Method: patch, Pattern: human + "/organizations/{id}", Reads: gate.ReadsAll, Need: superadmin, Handle: a.renameOrganization},
+		{Method: del, Pattern: human + "/organizations/{id}", Reads: gate.ReadsAll, Need: superadmin, Handle: a.deleteOrganization},
+		{Method: get, Pattern: human + "/workspaces", Reads: gate.ReadsAll, Need: admin, Handle: a.listWorkspaces},
+		{Method: post, Pattern: human + "/workspaces", Reads: gate.ReadsAll, Need: admin, Handle: a.createWorkspace},
+		{Method: patch, Pattern: human + "/workspaces/{id}", Reads: gate.ReadsAll, Need: admin, Handle: a.renameWorkspace},
+		{Method: del, Pattern: human + "/workspaces/{id}", Reads: gate.ReadsAll, Need: admin, Handle: a.deleteWorkspace},
+		{Method: get, Pattern: human + "/workspaces/{id}/members", Reads: gate.ReadsAll, Need: admin, Handle: a.listMembers},
+		{Method: post, Pattern: human + "/workspaces/{id}/members", Reads: gate.ReadsAll, Need: admin, Handle: a.addMember},
+		{Method: del, Pattern: human + "/workspaces/{id}/members/{user}", Reads: gate.ReadsAll, Need: admin, Handle: a.removeMember},
 		{Method: get, Pattern: human + "/audit", Reads: gate.ReadsAll, Need: admin, Handle: a.audit},
 	}
 	if c.Health != nil && c.HealthPath != "" {

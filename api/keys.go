@@ -135,7 +135,7 @@ type keysBody struct {
 }
 
 func (a *api) listKeys(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
-	limit, err := pageLimit(r)
+	limit, err := pageLimit(r.URL.Query())
 	if err != nil {
 		return err
 	}

@@ -19,15 +19,16 @@ type meBody struct {
 }
 
 type organizationBody struct {
-	ID string `json:"id"`
+	ID   string `json:"id"`
+	Name string `json:"name"`
 }
 
-// me says who the caller is: a person, a key or a client alike.
+// me says who the caller is, as this request acts: a person, a key or a client alike.
 func (a *api) me(w http.ResponseWriter, _ *http.Request, p *gate.Pass) error {
 	id := p.Identity
 	gate.WriteJSON(w, http.StatusOK, meBody{
 		ID: id.Subject, Subject: id.Subject, Username: id.Username, Role: string(id.Role), Kind: string(id.Kind),
-		OrgID: id.Org, Organization: organizationBody{id.Org}, Workspaces: id.Workspaces.List(), MustChange: id.MustChange,
+		OrgID: id.Org, Organization: organizationBody{id.Org, a.Authority.Places().Name(id.Org)}, Workspaces: id.Workspaces.List(), MustChange: id.MustChange,
 	})
 	return nil
 }

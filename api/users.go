@@ -2,7 +2,9 @@ package api
 
 import (
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 
 	"doorward"
 	"doorward/gate"
@@ -59,7 +61,11 @@ func newUser(o object) (n doorward.NewUser, err error) {
 	if _, given := o["role"]; given && n.Role == "" {
 		return n, doorward.Invalid("role", "must be one of superadmin, admin, editor, viewer")
 	}
-	n.Workspaces, err = o.list("workspaces")
+	if n.Workspaces, err = o.list("workspaces"); err != nil {
+		return n, err
+	}
+	must, err := o.flag("must_change")
+	n.MustChange = must != nil && *must
 	return n, err
 }
 
@@ -83,35 +89,22 @@ func headerSecrets(r *http.Request) ([]string, error) {
 // pageSize is how many a page of a list has.
 const pageSize = 100
 
-// pageLimit is how many a page is to have: fewer where the client says so.
-func pageLimit(r *http.Request) (int, error) {
-	s := r.URL.Query().Get("limit")
-	if s == "" {
-		return pageSize, nil
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 || n > pageSize {
-		return 0, doorward.Invalid("limit", "must be a number from 1 to %d", pageSize)
-	}
-	return n, nil
-}
-
 func (a *api) listUsers(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
-	limit, err := pageLimit(r)
+	q := r.URL.Query()
+	limit, err := pageLimit(q)
 	if err != nil {
 		return err
 	}
-	q := r.URL.Query()
 	search, ok := canonicalPart(q.Get("search"))
 	if !ok {
 		gate.WriteJSON(w, http.StatusOK, usersBody{Users: []userBody{}})
 		return nil
 	}
-	after, ok := canonicalPart(q.Get("after"))
-	if !ok {
+	after := q.Get("after") // a name, or one behind a mark that says which part of the list is meant
+	if name, ok := canonicalPart(strings.TrimPrefix(after, "~")); !ok || name != strings.ToLower(strings.TrimPrefix(after, "~")) {
 		return doorward.Invalid("after", "is not where a page begins")
 	}
-	users, next, err := a.Authority.Users(r.Context(), p.Caller(r), search, after, limit)
+	users, next, err := a.Authority.Users(r.Context(), p.Caller(r), search, strings.ToLower(after), limit)
 	if err != nil {
 		return err
 	}
@@ -121,6 +114,19 @@ func (a *api) listUsers(w http.ResponseWriter, r *http.Request, p *gate.Pass) er
 	}
 	gate.WriteJSON(w, http.StatusOK, body)
 	return nil
+}
+
+// pageLimit reads how many a page is to list.
+func pageLimit(q url.Values) (int, error) {
+	s := q.Get("limit")
+	if s == "" {
+		return pageSize, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > pageSize {
+		return 0, doorward.Invalid("limit", "must be a number from 1 to %d", pageSize)
+	}
+	return n, nil
 }
 
 type usersBody struct {

@@ -53,6 +53,9 @@ type grammar struct {
 	Explain     explainCmd     `cmd:"" help:"Say what the door makes of a request, and which rule decides."`
 	GenerateKey generateKeyCmd `cmd:"" help:"Print a new API key."`
 	Key         keyCmd         `cmd:"" help:"Make, list, rotate and revoke the API keys kept in the database."`
+	User        userCmd        `cmd:"" help:"Make users, change or delete them, or let them in again."`
+	Org         orgCmd         `cmd:"" help:"Make, list or delete organizations."`
+	Workspace   workspaceCmd   `cmd:"" help:"Make, list or delete workspaces."`
 	Session     sessionCmd     `cmd:"" help:"List sessions, or end them."`
 	Audit       auditCmd       `cmd:"" help:"Print who did what to whom: the audit log."`
 	Backup      backupCmd      `cmd:"" help:"Copy the database into a file, also while a server is running."`
@@ -156,10 +159,14 @@ func (p *program) usageError(err error, root *kong.Node) error {
 		return fmt.Errorf("unknown command %s %s%s", at.Name, printable(firstOf(what)), nearestKnown(firstOf(what), commandNames(at)))
 	case at != nil && len(at.Children) > 0:
 		return fmt.Errorf("%s needs a command: one of %s; %s -h says more", at.Name, strings.Join(commandNames(at), ", "), at.FullPath())
+	case strings.HasPrefix(err.Error(), "unexpected ") && len(at.Positional) > 1:
+		return fmt.Errorf("unexpected argument: %s takes a %s and a %s; quote a value that holds spaces", at.Name, at.Positional[0].Name, at.Positional[1].Name)
 	case strings.HasPrefix(err.Error(), "unexpected ") && len(at.Positional) > 0:
 		return fmt.Errorf("unexpected argument: %s takes one %s; quote a value that holds spaces", at.Name, at.Positional[0].Name)
 	case strings.HasPrefix(err.Error(), "unexpected "):
 		return fmt.Errorf("unexpected argument: %s takes flags only; quote a value that holds spaces, and write --flag=false to turn one off", at.Name)
+	case at != nil && strings.HasPrefix(err.Error(), `expected "<`):
+		return fmt.Errorf("%s needs a %s; %s -h says more", at.Name, strings.Trim(firstField(err.Error()[len("expected "):]), `"<>`), at.FullPath())
 	case at == nil:
 		return fmt.Errorf("a command is needed: one of %s; %s -h says more", strings.Join(commandNames(root), ", "), p.name)
 	}
@@ -169,6 +176,12 @@ func (p *program) usageError(err error, root *kong.Node) error {
 // firstOf cuts kong's own guess off a message.
 func firstOf(s string) string {
 	s, _, _ = strings.Cut(s, ", did you mean ")
+	return s
+}
+
+// firstField is what stands before the first space.
+func firstField(s string) string {
+	s, _, _ = strings.Cut(s, " ")
 	return s
 }
 

@@ -45,11 +45,11 @@ func TestWrongCommandLines(t *testing.T) {
 		args []string
 		want string
 	}{
-		{nil, "a command is needed: one of serve, check, config, explain, generate-key, key, session, audit, backup, healthcheck, secret, version; doorward -h says more"},
-		{[]string{"--"}, "a command is needed: one of serve, check, config, explain, generate-key, key, session, audit, backup, healthcheck, secret, version; doorward -h says more"},
+		{nil, "a command is needed: one of serve, check, config, explain, generate-key, key, user, org, workspace, session, audit, backup, healthcheck, secret, version; doorward -h says more"},
+		{[]string{"--"}, "a command is needed: one of serve, check, config, explain, generate-key, key, user, org, workspace, session, audit, backup, healthcheck, secret, version; doorward -h says more"},
 		{[]string{"chek"}, "unknown command chek; did you mean check?"},
 		{[]string{"che"}, "unknown command che; did you mean check?"},
-		{[]string{"two words"}, `unknown command "two words"; the nearest known is serve`},
+		{[]string{"two words"}, `unknown command "two words"; the nearest known is org`},
 		{[]string{"--listen=:80", "serve"}, "unknown flag --listen before the command; flags are written after it, as in: doorward serve --listen :8080"},
 		{[]string{"check", "--lisen", ":80"}, "unknown flag --lisen; did you mean --listen?"},
 		{[]string{"check", "--refresh.retry_window=1s"}, "unknown flag --refresh.retry_window; did you mean --refresh-retry-window?"},

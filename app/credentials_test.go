@@ -226,7 +226,7 @@ api_tokens:
 			t.Errorf("the id is %s", id)
 		}
 		want := `{"id":"` + id + `","sub":"` + id + `","username":"","role":"` + c.role + `","kind":"` + c.kind +
-			`","org_id":"default","organization":{"id":"default"},"workspaces":["` + c.workspace + `"]}`
+			`","org_id":"default","organization":{"id":"default","name":"default"},"workspaces":["` + c.workspace + `"]}`
 		if got := strings.TrimSpace(a.body); got != want {
 			t.Errorf("me answers %s, want %s", got, want)
 		}

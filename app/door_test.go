@@ -13,18 +13,37 @@ import (
 	"doorward/web"
 )
 
-// TestDoorsAreDocumented compares docs/doors.md with the table of doors: a difference is
-// a change of what outsiders may rely on. DOORWARD_TEST_UPDATE=1 writes the file anew.
-func TestDoorsAreDocumented(t *testing.T) {
-	t.Parallel()
-	var b strings.Builder
-	b.WriteString(doorsIntro)
+// documentedDoors is the table of all doors that there can be.
+func documentedDoors() []gate.Door {
 	doors := api.Doors(api.Config{
 		CookieName: "brokoli_session", Health: &api.Health{}, HealthPath: "/health",
 		Metrics: http.NotFoundHandler(), MetricsPath: "/metrics",
 	})
-	doors = append(doors, web.Doors(web.Config{CookieName: "brokoli_session"})...)
-	for _, d := range doors {
+	return append(doors, web.Doors(web.Config{CookieName: "brokoli_session"})...)
+}
+
+// TestDoorsAreDocumented compares docs/doors.md with the table of doors: a difference is
+// a change of what outsiders may rely on. DOORWARD_TEST_UPDATE=1 writes the file anew, as
+// part of TestRT1TheTruthTable, which knows who gets how far.
+func TestDoorsAreDocumented(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("DOORWARD_TEST_UPDATE") != "" {
+		return
+	}
+	page, err := os.ReadFile(filepath.Join("..", "docs", "doors.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(string(page), doorsPage()+truthIntro) {
+		t.Errorf("docs/doors.md is not what the code says; run DOORWARD_TEST_UPDATE=1 go test ./app -run 'Doors|TruthTable' and look at the difference\n%s", doorsPage())
+	}
+}
+
+// doorsPage is the part of docs/doors.md that says what each door reads and needs.
+func doorsPage() string {
+	var b strings.Builder
+	b.WriteString(doorsIntro)
+	for _, d := range documentedDoors() {
 		notes := []string{}
 		if d.NoCredential != nil {
 			notes = append(notes, "while no user exists: `X-Setup-Code` or the operator's key")
@@ -43,7 +62,7 @@ func TestDoorsAreDocumented(t *testing.T) {
 		}
 		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s | %s |\n", d.Method, d.Pattern, d.Reads, d.Need, strings.Join(notes, "; "))
 	}
-	compareGolden(t, filepath.Join("..", "docs", "doors.md"), b.String())
+	return b.String()
 }
 
 const doorsIntro = `# The doors

@@ -16,6 +16,7 @@ import (
 type explainCmd struct {
 	As        string `name:"as" placeholder:"NAME" xor:"whom" help:"Who asks: a user, an API token by its name, or operator for the api_key. Nobody when not given."`
 	Role      string `name:"role" placeholder:"ROLE" xor:"whom" help:"Anybody with this role; needs no database."`
+	Org       string `name:"org" placeholder:"ID" help:"The organization asked for with X-Organization-ID."`
 	Workspace string `name:"workspace" placeholder:"ID" help:"The workspace asked for with X-Workspace-ID."`
 	Host      string `name:"host" placeholder:"HOST" default:"localhost" help:"The host asked for."`
 	JSON      bool   `name:"json" help:"Print JSON."`
@@ -40,7 +41,7 @@ func (c *explainCmd) Run(ctx context.Context, p *program, src *sources) error {
 	if err != nil {
 		return err
 	}
-	id, mode, err := c.caller(ctx, l.Settings)
+	id, there, mode, err := c.caller(ctx, l.Settings)
 	if err != nil {
 		return err
 	}
@@ -52,7 +53,7 @@ func (c *explainCmd) Run(ctx context.Context, p *program, src *sources) error {
 	if err != nil {
 		return err
 	}
-	e := policy.Explain(r, id, c.Workspace, mode)
+	e := policy.Explain(r, id, doorward.Asked{Org: c.Org, Workspace: c.Workspace}, there, mode)
 	to := ""
 	switch {
 	case e.Refusal != nil || e.Ours:
@@ -84,48 +85,52 @@ func (c *explainCmd) request() (*http.Request, error) {
 	return r, nil
 }
 
-// caller finds who asks, and how the door stands.
-func (c *explainCmd) caller(ctx context.Context, s Settings) (id doorward.Identity, mode doorward.Mode, err error) {
+// caller finds who asks, what places there are, and how the door stands.
+func (c *explainCmd) caller(ctx context.Context, s Settings) (id doorward.Identity, there *doorward.Places, mode doorward.Mode, err error) {
 	if c.Role != "" {
 		role, err := roleWord(c.Role)
 		if err != nil {
-			return id, 0, fmt.Errorf("--role: %w", err)
+			return id, nil, 0, fmt.Errorf("--role: %w", err)
 		}
-		return doorward.Identity{Kind: doorward.KindUser, Subject: "anybody", Username: "anybody", Role: role, Org: doorward.Default, Workspaces: doorward.Default, Via: doorward.ViaAccessToken}, doorward.ModeClosed, nil
+		return doorward.Identity{Kind: doorward.KindUser, Subject: "anybody", Username: "anybody", Role: role, Org: doorward.Default, Workspaces: doorward.Default, Via: doorward.ViaAccessToken}, nil, doorward.ModeClosed, nil
 	}
 	kept, err := openBeside(ctx, s, time.Now)
 	if err != nil {
-		return id, 0, err
+		return id, nil, 0, err
 	}
 	defer kept.Close() //nolint:errcheck // it was only read
 	state, err := kept.State(ctx)
 	if err != nil {
-		return id, 0, err
+		return id, nil, 0, err
+	}
+	there, err = doorward.NewPlaces(func(yield func(doorward.Organization, []string) error) error { return kept.Places(ctx, "", yield) })
+	if err != nil {
+		return id, nil, 0, err
 	}
 	mode = state.Mode(len(configuredCredentials(s)) > 0, openAllowed(s))
 	if c.As == "" {
-		return id, mode, nil
+		return id, there, mode, nil
 	}
 	if id, ok := configuredIdentity(s, c.As); ok {
-		return id, mode, nil
+		return id, there, mode, nil
 	}
 	canonical, possible := doorward.CanonicalUsername(c.As)
 	var u doorward.User
 	if possible {
 		if u, _, possible, err = kept.UserByName(ctx, canonical); err != nil {
-			return id, 0, err
+			return id, nil, 0, err
 		}
 	}
 	switch {
 	case !possible:
-		return id, 0, errors.New("--as: there is no user and no API token of that name")
+		return id, nil, 0, errors.New("--as: there is no user and no API token of that name")
 	case u.Disabled:
-		return id, 0, fmt.Errorf("--as: %s is disabled: no credential of theirs is accepted (401)", u.Username)
+		return id, nil, 0, fmt.Errorf("--as: %s is disabled: no credential of theirs is accepted (401)", u.Username)
 	}
 	return doorward.Identity{
 		Kind: doorward.KindUser, Subject: u.ID, Username: u.Username, Role: u.Role, Org: u.Org,
 		Workspaces: doorward.JoinWorkspaces(u.Workspaces), Via: doorward.ViaAccessToken, MustChange: u.MustChange,
-	}, mode, nil
+	}, there, mode, nil
 }
 
 // configuredIdentity is who shows a key or token of the settings, by its name.

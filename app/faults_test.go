@@ -72,9 +72,10 @@ const (
 func kindsOf(method string, underRequest bool) []faultKind {
 	kinds := []faultKind{fails, slow}
 	switch method {
-	case "Changes", "EndedSessions", "Sessions", "LoadKeys", "LoadHolders":
+	case "Changes", "EndedSessions", "Sessions", "LoadKeys", "LoadHolders", "Places":
 		kinds = append(kinds, breaksOff)
-	case "State", "KeyID", "User", "UserByName", "Users", "Session", "LastSessionEnd", "LastChange", "LockedFor", "Ping", "Key", "Keys":
+	case "State", "KeyID", "User", "UserByName", "Users", "Session", "LastSessionEnd", "LastChange", "LockedFor", "Ping",
+		"Key", "Keys", "Organizations", "Workspaces", "Workspace", "Members":
 	default: // what changes something; to lose what was read is to have failed
 		kinds = append(kinds, lost)
 	}
@@ -225,8 +226,71 @@ func (f *faultyStore) UserByName(ctx context.Context, canonical string) (u doorw
 	return u, h, found, err
 }
 
-func (f *faultyStore) Users(ctx context.Context, q doorward.UserQuery) (users []doorward.User, err error) {
-	err = f.do("Users", func() error { users, err = f.Store.Users(ctx, q); return err })
+func (f *faultyStore) Users(ctx context.Context, q doorward.UserQuery) (users []doorward.User, next string, err error) {
+	err = f.do("Users", func() error { users, next, err = f.Store.Users(ctx, q); return err })
+	return users, next, err
+}
+
+func (f *faultyStore) CreateUsers(ctx context.Context, all []doorward.NewAccount) error {
+	return f.do("CreateUsers", func() error { return f.Store.CreateUsers(ctx, all) })
+}
+
+func (f *faultyStore) Places(ctx context.Context, org string, yield func(doorward.Organization, []string) error) error {
+	type place struct {
+		org        doorward.Organization
+		workspaces []string
+	}
+	return faultyEach(f, "Places", func(p place) error { return yield(p.org, p.workspaces) }, func(yield func(place) error) error {
+		return f.Store.Places(ctx, org, func(o doorward.Organization, workspaces []string) error { return yield(place{o, workspaces}) })
+	})
+}
+
+func (f *faultyStore) Organizations(ctx context.Context, q doorward.PlaceQuery) (all []doorward.Organization, next string, err error) {
+	err = f.do("Organizations", func() error { all, next, err = f.Store.Organizations(ctx, q); return err })
+	return all, next, err
+}
+
+func (f *faultyStore) CreateOrganization(ctx context.Context, o doorward.Organization, a doorward.AuditEntry) error {
+	return f.do("CreateOrganization", func() error { return f.Store.CreateOrganization(ctx, o, a) })
+}
+
+func (f *faultyStore) RenameOrganization(ctx context.Context, id, name string, a doorward.AuditEntry) (o doorward.Organization, found bool, err error) {
+	err = f.do("RenameOrganization", func() error { o, found, err = f.Store.RenameOrganization(ctx, id, name, a); return err })
+	return o, found, err
+}
+
+func (f *faultyStore) DeleteOrganization(ctx context.Context, id string, check func(doorward.Occupants) error, a doorward.AuditEntry) (found bool, err error) {
+	err = f.do("DeleteOrganization", func() error { found, err = f.Store.DeleteOrganization(ctx, id, check, a); return err })
+	return found, err
+}
+
+func (f *faultyStore) Workspaces(ctx context.Context, q doorward.PlaceQuery) (all []doorward.Workspace, next string, err error) {
+	err = f.do("Workspaces", func() error { all, next, err = f.Store.Workspaces(ctx, q); return err })
+	return all, next, err
+}
+
+func (f *faultyStore) Workspace(ctx context.Context, org, id string) (w doorward.Workspace, found bool, err error) {
+	err = f.do("Workspace", func() error { w, found, err = f.Store.Workspace(ctx, org, id); return err })
+	return w, found, err
+}
+
+func (f *faultyStore) CreateWorkspace(ctx context.Context, w doorward.Workspace, member string, check func(doorward.User) error, a doorward.AuditEntry) (ended []doorward.EndedSession, err error) {
+	err = f.do("CreateWorkspace", func() error { ended, err = f.Store.CreateWorkspace(ctx, w, member, check, a); return err })
+	return ended, err
+}
+
+func (f *faultyStore) RenameWorkspace(ctx context.Context, org, id, name string, a doorward.AuditEntry) (w doorward.Workspace, found bool, err error) {
+	err = f.do("RenameWorkspace", func() error { w, found, err = f.Store.RenameWorkspace(ctx, org, id, name, a); return err })
+	return w, found, err
+}
+
+func (f *faultyStore) DeleteWorkspace(ctx context.Context, org, id, leaving string, check func(doorward.Occupants) error, a doorward.AuditEntry) (ended []doorward.EndedSession, found bool, err error) {
+	err = f.do("DeleteWorkspace", func() error { ended, found, err = f.Store.DeleteWorkspace(ctx, org, id, leaving, check, a); return err })
+	return ended, found, err
+}
+
+func (f *faultyStore) Members(ctx context.Context, q doorward.MemberQuery) (users []doorward.User, err error) {
+	err = f.do("Members", func() error { users, err = f.Store.Members(ctx, q); return err })
 	return users, err
 }
 
@@ -915,7 +979,7 @@ func (r *faultRun) settle() {
 	r.store.mu.Lock()
 	r.store.at = 0
 	r.store.mu.Unlock()
-	users, err := r.store.Store.Users(ctx, doorward.UserQuery{Org: doorward.Default, Limit: 1000})
+	users, _, err := r.store.Store.Users(ctx, doorward.UserQuery{Org: doorward.Default, Limit: 1000})
 	if err != nil {
 		r.t.Fatal(err)
 	}

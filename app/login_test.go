@@ -144,7 +144,7 @@ func TestLoginAnswersTokenUserAndCookie(t *testing.T) {
 	})
 	t.Run("both are let in, each in its own place", func(t *testing.T) {
 		me := `{"id":"*","sub":"*","username":"root","role":"superadmin","kind":"user","org_id":"default",` +
-			`"organization":{"id":"default"},"workspaces":["default"]}`
+			`"organization":{"id":"default","name":"default"},"workspaces":["default"]}`
 		for _, how := range []ask{bearer(token), cookie(value)} {
 			d.do("GET", "/api/auth/me", how).want(http.StatusOK).shape(me)
 			d.do("GET", "/api/pipelines", how).want(http.StatusOK)
@@ -441,19 +441,19 @@ func TestMeSaysWhoOneIs(t *testing.T) {
 	root := d.setUp()
 	id, _, value := d.newUser(root, "Ed.Itor@example.com", "editor")
 	got := d.do("GET", "/api/auth/me", cookie(value)).want(http.StatusOK).shape(`{"id":"*","sub":"*","username":"Ed.Itor@example.com",` +
-		`"role":"editor","kind":"user","org_id":"default","organization":{"id":"default"},"workspaces":["default"]}`)
+		`"role":"editor","kind":"user","org_id":"default","organization":{"id":"default","name":"default"},"workspaces":["default"]}`)
 	if got.str("id") != id || got.str("sub") != id {
 		t.Errorf("me says %s, the user is %s", got.body, id)
 	}
 	key := d.do("GET", "/api/auth/me", apiKey(ownerKey)).want(http.StatusOK).shape(`{"id":"*","sub":"*","username":"",` +
-		`"role":"admin","kind":"key","org_id":"default","organization":{"id":"default"},"workspaces":["default"]}`)
+		`"role":"admin","kind":"key","org_id":"default","organization":{"id":"default","name":"default"},"workspaces":["default"]}`)
 	if !strings.HasPrefix(key.str("id"), "key_") || key.str("id") != key.str("sub") {
 		t.Errorf("me says %s", key.body)
 	}
 	if again := d.do("GET", "/api/auth/me", bearer(ownerKey)).want(http.StatusOK); again.body != key.body {
 		t.Errorf("as Bearer the key is %s, in X-API-Key %s", again.body, key.body)
 	}
-	client := `"username":"","role":"editor","kind":"client","org_id":"default","organization":{"id":"default"},"workspaces":["default"]}`
+	client := `"username":"","role":"editor","kind":"client","org_id":"default","organization":{"id":"default","name":"default"},"workspaces":["default"]}`
 	d.do("GET", "/api/auth/me", bearer(teamToken)).want(http.StatusOK).shape(`{"id":"*","sub":"*",` + client)
 	access, _ := d.exchange(teamToken, "my-app")
 	d.do("GET", "/api/auth/me", bearer(access)).want(http.StatusOK).shape(`{"id":"my-app","sub":"my-app",` + client)

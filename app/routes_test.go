@@ -501,7 +501,7 @@ upstreams:
 		if err != nil {
 			return // net/http has refused it
 		}
-		got := policy.Explain(r, id, "", doorward.ModeClosed)
+		got := policy.Explain(r, id, doorward.Asked{}, nil, doorward.ModeClosed)
 		calls := e.calls.Load()
 		a := d.wire(t, request)
 		asked := e.calls.Load() - calls

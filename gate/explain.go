@@ -21,12 +21,12 @@ type Explanation struct {
 }
 
 // Explain says what the door makes of r when id has shown a good credential in a header, or
-// nobody any, for the zero identity, while the door stands as mode says. workspace is the one asked for; "" for none. It is the
-// same judgement as ServeHTTP's, without looking at anything that is not in its arguments.
-func (p *Policy) Explain(r *http.Request, id doorward.Identity, workspace string, mode doorward.Mode) Explanation {
+// nobody any, for the zero identity, while the door stands as mode says. asked is where the caller asks to act, of the
+// places that there are; nil when they are not known. It is the same judgement as ServeHTTP's, without looking at anything that is not in its arguments.
+func (p *Policy) Explain(r *http.Request, id doorward.Identity, asked doorward.Asked, there *doorward.Places, mode doorward.Mode) Explanation {
 	pass := &Pass{Host: r.Host, Path: r.URL.Path, rule: ruleForm}
 	e := Explanation{}
-	err := p.explain(r, pass, id, workspace, mode, &e)
+	err := p.explain(r, pass, id, asked, there, mode, &e)
 	e.Path, e.Rule, e.Identity, e.Upstream = cmp.Or(pass.RawPath, pass.Path), pass.decided(r.Method), pass.Identity, pass.Upstream
 	if err != nil {
 		e.Refusal = doorward.Refusal(err)
@@ -35,7 +35,7 @@ func (p *Policy) Explain(r *http.Request, id doorward.Identity, workspace string
 	return e
 }
 
-func (p *Policy) explain(r *http.Request, pass *Pass, id doorward.Identity, workspace string, mode doorward.Mode, e *Explanation) error {
+func (p *Policy) explain(r *http.Request, pass *Pass, id doorward.Identity, asked doorward.Asked, there *doorward.Places, mode doorward.Mode, e *Explanation) error {
 	r, err := new(Gate).scope(r, pass)
 	if err != nil {
 		return err
@@ -47,7 +47,7 @@ func (p *Policy) explain(r *http.Request, pass *Pass, id doorward.Identity, work
 	}
 	if ours {
 		pass.rule = d.name
-		return explainDoor(d, pass, id, workspace, mode)
+		return explainDoor(d, pass, id, asked, there, mode)
 	}
 	pass.rule = ""
 	host := canonicalHost(pass.Host)
@@ -67,13 +67,13 @@ func (p *Policy) explain(r *http.Request, pass *Pass, id doorward.Identity, work
 		if pass.Identity = doorward.Anonymous; id.MustChange || id.IsZero() {
 			break
 		}
-		if err := pass.enter(id, workspace); err != nil {
+		if err := pass.enter(id, asked, there); err != nil {
 			return err
 		}
 	case isPreflight(r) && p.preflight(r, host, pass.form):
 		pass.Identity, pass.rule = doorward.Anonymous, rulePreflight
 	default:
-		if err := pass.enter(id, workspace); err != nil {
+		if err := pass.enter(id, asked, there); err != nil {
 			return err
 		}
 		if err := pass.ruled.need.Admit(pass.Identity); err != nil {
@@ -87,12 +87,12 @@ func (p *Policy) explain(r *http.Request, pass *Pass, id doorward.Identity, work
 	return err
 }
 
-func explainDoor(d *Door, pass *Pass, id doorward.Identity, workspace string, mode doorward.Mode) error {
+func explainDoor(d *Door, pass *Pass, id doorward.Identity, asked doorward.Asked, there *doorward.Places, mode doorward.Mode) error {
 	if mode == doorward.ModeSetup && d.Need != doorward.NeedNothing {
 		return doorward.ErrSetupRequired
 	}
 	if d.Reads == ReadsHeaders || d.Reads == ReadsAll {
-		if err := pass.enter(id, workspace); err != nil {
+		if err := pass.enter(id, asked, there); err != nil {
 			return err
 		}
 	}
@@ -105,16 +105,18 @@ func explainDoor(d *Door, pass *Pass, id doorward.Identity, workspace string, mo
 	return nil
 }
 
-// enter puts id, in the workspace that it asks for, into the pass. Nobody asks for none.
-func (p *Pass) enter(id doorward.Identity, workspace string) error {
+// enter puts id, acting where it asks to, into the pass. Nobody asks for nothing.
+func (p *Pass) enter(id doorward.Identity, asked doorward.Asked, there *doorward.Places) error {
 	if id.IsZero() {
 		return nil
 	}
 	var err error
-	if id.Workspace, err = id.PickWorkspace(workspace); err != nil {
-		p.Identity, p.rule = id, "X-Workspace-ID needs membership"
-		return err
+	if p.Identity, err = id.Enter(asked, there); err == nil {
+		return nil
 	}
-	p.Identity = id
-	return nil
+	p.rule = "X-Workspace-ID needs membership"
+	if asked.Org != "" && asked.Org != p.Identity.Org {
+		p.rule = "X-Organization-ID needs membership"
+	}
+	return err
 }

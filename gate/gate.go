@@ -408,11 +408,14 @@ func (g *Gate) identify(r *http.Request, p *Pass, reads Reads) error {
 			return err
 		}
 	}
-	asked, err := single(r, "X-Workspace-Id")
-	if err != nil {
+	var asked doorward.Asked
+	if asked.Org, err = single(r, "X-Organization-Id"); err != nil {
 		return err
 	}
-	return p.enter(id, asked)
+	if asked.Workspace, err = single(r, "X-Workspace-Id"); err != nil {
+		return err
+	}
+	return p.enter(id, asked, g.Authority.Places())
 }
 
 // single reads a header that a client chooses with and that must not be given twice.

@@ -8,7 +8,7 @@ import (
 )
 
 // errNotHash says no more, since what is not a hash may be a password.
-var errNotHash = errors.New("the password is not an encoded argon2id hash")
+var errNotHash = errors.New("the password is not an encoded argon2id or bcrypt hash")
 
 // onlyHash returns what of h is kept. Only hashes go down to the cellar.
 func onlyHash(h doorward.PasswordHash) (string, error) {

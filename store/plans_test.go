@@ -54,7 +54,7 @@ func exercise(t *testing.T, s *Store, c *clock) {
 	try("by id", err)
 	_, _, _, err = s.UserByName(ctx, "anna")
 	try("by name", err)
-	_, err = s.Users(ctx, doorward.UserQuery{Org: doorward.Default, Search: "a", Limit: 10})
+	_, _, err = s.Users(ctx, doorward.UserQuery{Org: doorward.Default, Search: "a", Limit: 10})
 	try("users", err)
 	for range 4 {
 		_, err = s.CountFailure(ctx, "anna", lockSoon, noted)

@@ -406,7 +406,7 @@ func TestOneFirstUserAmongNodes(t *testing.T) {
 		}
 	})
 	for i, s := range on {
-		users, err := s.Users(t.Context(), doorward.UserQuery{Org: doorward.Default, Limit: 1000})
+		users, _, err := s.Users(t.Context(), doorward.UserQuery{Org: doorward.Default, Limit: 1000})
 		if err != nil || created.Load() != 1 || len(users) != 1 {
 			t.Errorf("node %d: %d first users, %d kept, error %v", i, created.Load(), len(users), err)
 		}
@@ -952,7 +952,7 @@ func TestWhatIsNoTextIsNoError(t *testing.T) {
 		if _, found, err := s.Session(ctx, odd); found || err != nil {
 			t.Errorf("%q: found %v, error %v", odd, found, err)
 		}
-		if _, err := s.Users(ctx, doorward.UserQuery{Org: odd, Search: odd, After: odd, Limit: 1}); err != nil {
+		if _, _, err := s.Users(ctx, doorward.UserQuery{Org: odd, Search: odd, After: odd, Limit: 1}); err != nil {
 			t.Errorf("%q: %v", odd, err)
 		}
 		if _, err := s.CountFailure(ctx, odd, lockSoon, noted); err != nil {

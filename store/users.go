@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -38,6 +39,35 @@ func (s *Store) CreateUser(ctx context.Context, u doorward.User, hash doorward.P
 	})
 }
 
+// CreateUsers implements doorward.UserStore.
+func (s *Store) CreateUsers(ctx context.Context, all []doorward.NewAccount) error {
+	return s.writeAlone(ctx, "create users", func(ctx context.Context, t *tx) error {
+		// In one order, so that two who create the same names do not wait for each other.
+		all = slices.SortedFunc(slices.Values(all), func(a, b doorward.NewAccount) int {
+			return strings.Compare(strings.ToLower(a.User.Username), strings.ToLower(b.User.Username))
+		})
+		var taken []string
+		for _, n := range all {
+			err := t.createUser(ctx, n.User, n.Hash, n.Audit)
+			var e *doorward.Error
+			if errors.As(err, &e) && e.Code == doorward.CodeConflict {
+				taken = append(taken, n.User.Username)
+				continue
+			}
+			if err != nil {
+				return err
+			}
+		}
+		switch {
+		case len(taken) == 1:
+			return doorward.Conflict("username %s is taken", taken[0])
+		case len(taken) > 0:
+			return doorward.Conflict("%d usernames are taken: %s", len(taken), strings.Join(taken, ", "))
+		}
+		return nil
+	})
+}
+
 func (t *tx) createUser(ctx context.Context, u doorward.User, hash doorward.PasswordHash, a doorward.AuditEntry) error {
 	password, err := onlyHash(hash)
 	if err != nil {
@@ -46,6 +76,11 @@ func (t *tx) createUser(ctx context.Context, u doorward.User, hash doorward.Pass
 	canonical, ok := doorward.CanonicalUsername(u.Username)
 	if !ok {
 		return doorward.Invalid("username", "is not one")
+	}
+	if there, err := t.lockOrganization(ctx, u.Org); err != nil {
+		return err
+	} else if !there {
+		return doorward.NotFound("organization")
 	}
 	now, err := t.now(ctx)
 	if err != nil {
@@ -76,6 +111,10 @@ func (t *tx) createUser(ctx context.Context, u doorward.User, hash doorward.Pass
 // join makes u a member of its workspaces.
 func (t *tx) join(ctx context.Context, u doorward.User) error {
 	for _, id := range distinct(u.Workspaces) {
+		// Who deletes it at this moment does so before or after.
+		if _, err := t.lockWorkspace(ctx, u.Org, id); err != nil {
+			return err
+		}
 		n, err := t.exec(ctx, `
 			INSERT INTO memberships (user_id, org, workspace)
 			SELECT $1, org, id FROM workspaces WHERE org = $2 AND id = $3`, u.ID, u.Org, id)
@@ -158,25 +197,110 @@ func (s *Store) UserByName(ctx context.Context, canonical string) (doorward.User
 	return r.user(), hash, true, nil
 }
 
+// namesLooked is how many names a page of a search looks at beyond those that begin with
+// what is searched for.
+const namesLooked = 1000
+
+// elsewhere begins a place in the second part of a search: after it comes a name. No
+// username holds it.
+const elsewhere = "~"
+
 // Users implements doorward.UserStore.
-func (s *Store) Users(ctx context.Context, q doorward.UserQuery) ([]doorward.User, error) {
-	var users []doorward.User
-	var r userRow
-	// LIKE is deaf to case on one engine and not on the other; canonical text is lower-case.
-	part := strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(strings.ToLower(q.Search))
-	err := s.asker("list users").each(ctx, r.dest(), func() error {
-		users = append(users, r.user())
-		return nil
-	}, `
-		SELECT `+userColumns+` FROM users u
-		WHERE u.org = $1 AND u.canonical > $2 AND u.canonical LIKE $3 ESCAPE '!'
-		ORDER BY u.canonical LIMIT $4`,
-		q.Org, q.After, "%"+part+"%", min(max(q.Limit, 1), 1000))
-	if err != nil {
-		return nil, err
+func (s *Store) Users(ctx context.Context, q doorward.UserQuery) ([]doorward.User, string, error) {
+	limit := min(max(q.Limit, 1), 1000)
+	search := strings.ToLower(q.Search)
+	if _, possible := doorward.CanonicalUsername(search); search != "" && !possible {
+		return nil, "", nil // no name holds it
 	}
-	return users, nil
+	l := userList{asker: s.asker("list users"), org: q.Org, limit: limit}
+	after, second := strings.CutPrefix(q.After, elsewhere)
+	if search == "" || !second {
+		if err := l.beginning(ctx, search, after); err != nil {
+			return nil, "", err
+		}
+		switch {
+		case len(l.users) > limit:
+			last, _ := doorward.CanonicalUsername(l.users[limit-1].Username)
+			return l.users[:limit], last, nil
+		case search == "":
+			return l.users, "", nil
+		case len(l.users) == limit:
+			return l.users, elsewhere, nil
+		}
+		after = ""
+	}
+	next, err := l.holding(ctx, search, after)
+	if err != nil {
+		return nil, "", err
+	}
+	return l.users, next, nil
 }
+
+// userList gathers a page of users.
+type userList struct {
+	asker
+	org   string
+	limit int
+	users []doorward.User
+}
+
+func (l *userList) add(ctx context.Context, text string, args ...any) error {
+	var r userRow
+	return l.each(ctx, r.dest(), func() error {
+		l.users = append(l.users, r.user())
+		return nil
+	}, text, args...)
+}
+
+// beginning adds whose name comes after the one given and begins with search: one more than
+// the page holds, if there are so many.
+func (l *userList) beginning(ctx context.Context, search, after string) error {
+	const list = `SELECT ` + userColumns + ` FROM users u WHERE u.org = $1 AND u.canonical > $2`
+	if search == "" {
+		return l.add(ctx, list+` ORDER BY u.canonical LIMIT $3`, l.org, after, l.limit+1)
+	}
+	// Of the names from search on, those up to its successor begin with it: "ab" to "ac".
+	return l.add(ctx, list+` AND u.canonical >= $3 AND u.canonical < $4 ORDER BY u.canonical LIMIT $5`,
+		l.org, after, search, successor(search), l.limit+1)
+}
+
+// holding adds whose name comes after the one given and holds search elsewhere than at its
+// beginning, and says where to go on. It looks at namesLooked names at most: no index
+// finds a part of a name, and a list that is long must not make a page slow.
+func (l *userList) holding(ctx context.Context, search, after string) (next string, err error) {
+	var last string
+	more, err := l.get(ctx, []any{&last}, `
+		SELECT u.canonical FROM users u WHERE u.org = $1 AND u.canonical > $2
+		ORDER BY u.canonical LIMIT 1 OFFSET $3`, l.org, after, namesLooked-1)
+	if err != nil {
+		return "", err
+	}
+	if !more {
+		last = "\x7f" // beyond all names
+	}
+	room := l.limit - len(l.users)
+	part := strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(search)
+	// LIKE is deaf to case on one engine and not on the other; canonical text is lower-case.
+	err = l.add(ctx, `
+		SELECT `+userColumns+` FROM users u
+		WHERE u.org = $1 AND u.canonical > $2 AND u.canonical <= $3 AND u.canonical LIKE $4 ESCAPE '!'
+			AND NOT (u.canonical >= $5 AND u.canonical < $6)
+		ORDER BY u.canonical LIMIT $7`, l.org, after, last, "%"+part+"%", search, successor(search), room+1)
+	switch {
+	case err != nil:
+		return "", err
+	case len(l.users) > l.limit:
+		l.users = l.users[:l.limit]
+		last, _ = doorward.CanonicalUsername(l.users[l.limit-1].Username)
+		return elsewhere + last, nil
+	case more:
+		return elsewhere + last, nil
+	}
+	return "", nil
+}
+
+// successor is the first text after all that begin with s, which is a part of a username.
+func successor(s string) string { return s[:len(s)-1] + string(rune(s[len(s)-1])+1) }
 
 // userAmong reads a user and the census beside it, and lets no other transaction change
 // either before this one ends.

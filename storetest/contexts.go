@@ -24,7 +24,7 @@ var contextTests = []test{
 			k.Error("something changed")
 		}
 		k.lockedFor("anna", 0)
-		page, err := k.Users(k.ctx(), doorward.UserQuery{Org: doorward.Default, Limit: 10})
+		page, _, err := k.Users(k.ctx(), doorward.UserQuery{Org: doorward.Default, Limit: 10})
 		k.ok(err)
 		if len(page) != 1 {
 			k.Errorf("%d users, want 1", len(page))
@@ -108,8 +108,45 @@ func (k *kit) everyMethod(ctx context.Context, u doorward.User, s doorward.Sessi
 		"CreateUser":      func() error { return k.CreateUser(ctx, fresh, hashOne, entry("x")) },
 		"User":            func() error { _, _, err := k.User(ctx, u.ID); return err },
 		"UserByName":      func() error { _, _, _, err := k.UserByName(ctx, "anna"); return err },
-		"Users":           func() error { _, err := k.Users(ctx, doorward.UserQuery{Org: u.Org, Limit: 1}); return err },
-		"ChangeUser":      func() error { _, _, _, err := k.ChangeUser(ctx, u.ID, disable, entry("x")); return err },
+		"Users":           func() error { _, _, err := k.Users(ctx, doorward.UserQuery{Org: u.Org, Limit: 1}); return err },
+		"CreateUsers": func() error {
+			return k.CreateUsers(ctx, []doorward.NewAccount{{User: fresh, Hash: hashOne, Audit: entry("x")}})
+		},
+		"Places":        func() error { return k.Places(ctx, "", func(doorward.Organization, []string) error { return nil }) },
+		"Organizations": func() error { _, _, err := k.Organizations(ctx, doorward.PlaceQuery{Limit: 1}); return err },
+		"CreateOrganization": func() error {
+			return k.CreateOrganization(ctx, doorward.Organization{ID: "org", Name: "org"}, entry("x"))
+		},
+		"RenameOrganization": func() error {
+			_, _, err := k.RenameOrganization(ctx, doorward.Default, "x", entry("x"))
+			return err
+		},
+		"DeleteOrganization": func() error {
+			_, err := k.DeleteOrganization(ctx, doorward.Default, whoever, entry("x"))
+			return err
+		},
+		"Workspaces": func() error {
+			_, _, err := k.Workspaces(ctx, doorward.PlaceQuery{Org: u.Org, Limit: 1})
+			return err
+		},
+		"Workspace": func() error { _, _, err := k.Workspace(ctx, u.Org, doorward.Default); return err },
+		"CreateWorkspace": func() error {
+			_, err := k.CreateWorkspace(ctx, doorward.Workspace{Org: u.Org, ID: "lab", Name: "lab"}, u.ID, func(doorward.User) error { return nil }, entry("x"))
+			return err
+		},
+		"RenameWorkspace": func() error {
+			_, _, err := k.RenameWorkspace(ctx, u.Org, doorward.Default, "x", entry("x"))
+			return err
+		},
+		"DeleteWorkspace": func() error {
+			_, _, err := k.DeleteWorkspace(ctx, u.Org, doorward.Default, u.ID, whoever, entry("x"))
+			return err
+		},
+		"Members": func() error {
+			_, err := k.Members(ctx, doorward.MemberQuery{Org: u.Org, Workspace: doorward.Default, Limit: 1})
+			return err
+		},
+		"ChangeUser": func() error { _, _, _, err := k.ChangeUser(ctx, u.ID, disable, entry("x")); return err },
 		"DeleteUser": func() error {
 			_, _, err := k.DeleteUser(ctx, u.ID, func(doorward.User, doorward.Census) error { return nil }, entry("x"))
 			return err

@@ -29,7 +29,7 @@ var raceTests = []test{
 				winners.Add(1)
 			}
 		})
-		page, err := k.Users(k.ctx(), doorward.UserQuery{Org: doorward.Default, Limit: 1000})
+		page, _, err := k.Users(k.ctx(), doorward.UserQuery{Org: doorward.Default, Limit: 1000})
 		k.ok(err)
 		if winners.Load() != 1 || len(page) != 1 {
 			k.Errorf("%d winners and %d users, want one", winners.Load(), len(page))

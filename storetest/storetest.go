@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(t *testing.T) (s doorward.Store, advance func(t
 	}{
 		{"meta", metaTests},
 		{"users", userTests},
+		{"tenancy", tenancyTests},
 		{"passwords", passwordTests},
 		{"sessions", sessionTests},
 		{"refresh", refreshTests},

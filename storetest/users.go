@@ -126,7 +126,7 @@ var userTests = []test{
 		var got []string
 		after := ""
 		for {
-			page, err := k.Users(k.ctx(), doorward.UserQuery{Org: doorward.Default, After: after, Limit: 10})
+			page, _, err := k.Users(k.ctx(), doorward.UserQuery{Org: doorward.Default, After: after, Limit: 10})
 			k.ok(err)
 			if len(page) == 0 {
 				break
@@ -154,7 +154,7 @@ var userTests = []test{
 			"anna": {"anna", "Joanna"}, "ANNA": {"anna", "Joanna"}, "n_n": {"an_na"}, "_": {"an_na"},
 			"%": nil, "!": nil, "!_": nil, "!b": nil, `\`: nil, "'": nil, "a-b": {"a-b"}, "bob": {"bob"}, "bobb": nil, "a%a": nil, "*": nil, "a?b": nil,
 		} {
-			page, err := k.Users(k.ctx(), doorward.UserQuery{Org: doorward.Default, Search: search, Limit: 100})
+			page, _, err := k.Users(k.ctx(), doorward.UserQuery{Org: doorward.Default, Search: search, Limit: 100})
 			k.ok(err)
 			var got []string
 			for _, u := range page {
@@ -170,7 +170,7 @@ var userTests = []test{
 	{"a page shows one organization", func(k *kit) {
 		k.user("anna")
 		for _, org := range []string{"", "other", "Default", "%"} {
-			page, err := k.Users(k.ctx(), doorward.UserQuery{Org: org, Limit: 10})
+			page, _, err := k.Users(k.ctx(), doorward.UserQuery{Org: org, Limit: 10})
 			k.ok(err)
 			if len(page) > 0 {
 				k.Errorf("organization %q: got %d users, want none", org, len(page))
