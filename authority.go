@@ -34,6 +34,7 @@ type Config struct {
 	SessionLimit   int           // live sessions of one credential
 	RefreshRules   RefreshRules
 	Lockout        LockoutPolicy
+	Guesses        GuessPolicy
 	Passwords      PasswordPolicy
 	AuditRetention time.Duration // how long audit entries are kept, 400 days by default
 
@@ -79,7 +80,8 @@ type Authority struct {
 	signing   string                    // the key that others sign with, while it is not the one here; held like cursor
 	alarmed   string                    // the one of those that an alarm was given for
 
-	beside bool // made by Beside: it follows nothing
+	beside  bool     // made by Beside: it follows nothing
+	guesses *guesses // nil for no limit
 
 	hasUsers  atomic.Bool // remembered once true
 	firstUser sync.Mutex  // held by the one who is making the first user
@@ -108,6 +110,7 @@ func New(ctx context.Context, c Config) (*Authority, error) {
 		cfg: c, credentials: known,
 		seen: newSessionSet[passed](life), revoked: newRevocationSet(life), uses: newKeyUses(),
 	}
+	a.guesses = newGuesses(c.Guesses, c.Now)
 	a.keys.Store(c.Keys)
 	if err := a.start(ctx); err != nil {
 		return nil, err
@@ -126,8 +129,8 @@ func (c *Config) setDefaults() {
 	setDefault(&c.Lockout.Window, 15*time.Minute)
 	setDefault(&c.Lockout.Duration, 15*time.Minute)
 	setDefault(&c.Passwords.MinLength, 8)
-	setDefault(&c.AuditRetention, 400*24*time.Hour)
 	setDefault(&c.KeyPrefix, "brk_")
+	setDefault(&c.AuditRetention, 400*24*time.Hour)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -307,6 +310,7 @@ func (a *Authority) Sweep(ctx context.Context) error {
 	a.seen.sweep(now) // before revoked: see Authority
 	a.revoked.sweep(now)
 	a.forwards.sweep(now)
+	a.guesses.sweep()
 	for _, e := range a.refusals.over(now) {
 		a.record(ctx, e)
 	}

@@ -7,27 +7,34 @@ import (
 
 // ChangePassword replaces the caller's own password and ends all their sessions but the
 // one the request came in. A wrong current password counts towards the lockout like a
-// wrong one at the sign-in.
-func (a *Authority) ChangePassword(ctx context.Context, by Caller, current, next string) error {
+// wrong one at the sign-in. All browsers in which the user has signed in become strangers,
+// but the one that asks, if it was none: device is its new device cookie, else empty.
+func (a *Authority) ChangePassword(ctx context.Context, by Caller, current, next string) (device string, err error) {
 	if err := a.cfg.Passwords.Check("new_password", by.Username, next); err != nil {
-		return err
+		return "", err
 	}
 	if by.MustChange && next == current {
-		return Invalid("new_password", "must not be the one that somebody else has chosen")
+		return "", Invalid("new_password", "must not be the one that somebody else has chosen")
 	}
-	u, err := a.comparePassword(ctx, by.Audit("user.password", by.Subject, "wrong current password"), by.Username, current)
+	c, err := a.comparePassword(ctx, by, by.Audit("user.password", by.Subject, "wrong current password"), by.Username, current)
 	if errors.Is(err, ErrInvalidCredentials) {
-		return Invalid("current_password", "is wrong")
+		return "", Invalid("current_password", "is wrong")
 	}
 	if err != nil {
-		return err
+		return "", err
 	}
+	defer func() {
+		if err != nil {
+			a.forget(ctx, c)
+		}
+	}()
+	u := c.user
 	if u.ID != by.Subject {
-		return ErrTokenBlacklisted // the name has gone to somebody else: this session's user is no more
+		return "", ErrTokenBlacklisted // the name has gone to somebody else: this session's user is no more
 	}
 	hash, err := a.cfg.Hasher.Hash(ctx, next)
 	if err != nil {
-		return err
+		return "", err
 	}
 	unchanged := func(now User) error {
 		if now.Version != u.Version || now.Disabled {
@@ -36,7 +43,11 @@ func (a *Authority) ChangePassword(ctx context.Context, by Caller, current, next
 		return nil
 	}
 	p := NewPassword{UserID: u.ID, Hash: hash, Keep: by.Session, Reason: EndPassword}
-	return a.setPassword(ctx, p, unchanged, by.Audit("user.password", u.ID, "changed"))
+	if err := a.setPassword(ctx, p, unchanged, by.Audit("user.password", u.ID, "changed")); err != nil || c.device == "" {
+		return "", err
+	}
+	u.Version++
+	return a.keepDevice(ctx, by, u, ""), nil
 }
 
 // ResetPassword sets another user's password, clears the lock on the account and ends all

@@ -20,7 +20,11 @@ type NewUser struct {
 func (a *Authority) CreateFirstUser(ctx context.Context, by Caller, code string, keys []string, n NewUser) (User, error) {
 	maker, right, err := a.mayMakeFirstUser(ctx, code, keys)
 	if err != nil {
-		return User{}, err
+		shown := code
+		if shown == "" && len(keys) > 0 {
+			shown = keys[0]
+		}
+		return User{}, a.CountGuess(by.Address, Presented{Value: shown}, err)
 	}
 	by.Identity = maker
 	role := Superadmin

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -16,10 +17,15 @@ import (
 // without waiting again. It is for one goroutine, and must be released.
 type HashSlot struct{ h *Hasher }
 
-// Slot waits for a turn as Hash and Verify do. It exists for what must happen between
-// getting a turn and comparing: counting the attempt.
+// Slot waits for a turn as Hash and Verify do: in a line of those whose address says nothing.
 func (h *Hasher) Slot(ctx context.Context) (HashSlot, error) {
-	if err := h.slots.acquire(ctx); err != nil {
+	return h.SlotFor(ctx, netip.Addr{})
+}
+
+// SlotFor waits for a turn in the line of the address that the request comes from. It exists
+// for what must happen between getting a turn and comparing: counting the attempt.
+func (h *Hasher) SlotFor(ctx context.Context, from netip.Addr) (HashSlot, error) {
+	if err := h.slots.acquire(ctx, from); err != nil {
 		return HashSlot{}, err
 	}
 	return HashSlot{h}, nil

@@ -109,4 +109,5 @@ type Caller struct {
 	Address   netip.Addr // the client's address, judged behind trusted proxies
 	RequestID string
 	UserAgent string // as sent, at most 256 bytes; for people to recognise their sessions by
+	Device    string // the device cookie as sent, where a password is; empty for none
 }

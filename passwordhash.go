@@ -1,7 +1,6 @@
 package doorward
 
 import (
-	"container/list"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -11,8 +10,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"golang.org/x/crypto/argon2"
 )
@@ -183,19 +180,19 @@ func checkBcrypt(s string) error {
 }
 
 // HasherConfig says what a hash costs and how many are computed at once. The zero value
-// is the second of OWASP's recommended argon2id settings, on every core.
+// is the second of OWASP's recommended argon2id settings, on every core but one.
 type HasherConfig struct {
 	Memory      uint32    // KiB for each hash; zero means 19*1024
 	Time        uint32    // passes; zero means 2
 	Parallelism uint8     // lanes; zero means 1
-	Slots       int       // hashes computed at once; zero means GOMAXPROCS
+	Slots       int       // hashes computed at once; zero means one fewer than GOMAXPROCS, but one at least
 	Queue       int       // callers that may wait for a slot; zero means 256
 	Rand        io.Reader // where salts come from, safe for concurrent use; nil means crypto/rand
 }
 
 // Hasher hashes and compares passwords, a bounded number at a time: memory is at most
 // Slots times Memory, plus the garbage of those before, however many callers come. The
-// others wait first come, first served, in a bounded queue; past it they are refused at
+// others wait in a bounded queue that is fair by address; past it they are refused at
 // once with ErrTooManyRequests. A caller whose context ends leaves the queue without
 // taking a slot, and gets ErrUnavailable with the context's cause. A hashing that has
 // begun is carried to its end. A Hasher is safe for concurrent use.
@@ -226,7 +223,11 @@ func NewHasher(c HasherConfig) (*Hasher, error) {
 		return nil, errors.New("password hashing: slots and queue must not be negative")
 	}
 	if c.Slots == 0 {
-		c.Slots = runtime.GOMAXPROCS(0)
+		// One core stays for who asks with a good token. With a hash on each, every such
+		// request waits for the scheduler to interrupt one, 10 ms and more: on two cores half of them
+		// waited six to a hundred times as long as on an idle server, and with one core free no
+		// longer than ever, while as many passwords were compared in the end.
+		c.Slots = max(1, runtime.GOMAXPROCS(0)-1)
 	}
 	if c.Queue == 0 {
 		c.Queue = 256
@@ -291,90 +292,4 @@ func (h *Hasher) VerifyNobody(ctx context.Context, password string) error {
 func (h *Hasher) NeedsRehash(hash PasswordHash) bool {
 	kept, err := parsePHC(string(hash))
 	return err != nil || kept.cost != h.cost || len(kept.salt) < saltLength || len(kept.key) != keyLength
-}
-
-// slots lets a bounded number of callers work at once and a bounded number wait for it.
-// Who is next is decided in enqueue and release alone, so that turns can become fair by
-// client address without a change to anything else.
-type slots struct {
-	queue int // callers that may wait
-
-	mu      sync.Mutex
-	free    int
-	waiting list.List // of chan struct{}, in order of arrival; not empty only while free is 0
-}
-
-// retryThrottled is what a caller refused for a full queue is told. A full queue of the
-// default size takes a few seconds to work off.
-const retryThrottled = time.Second
-
-func newSlots(n, queue int) *slots { return &slots{free: n, queue: queue} }
-
-// acquire takes a slot, which release must give back, or says why there is none.
-func (s *slots) acquire(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return Unavailable(context.Cause(ctx))
-	}
-	turn, place, err := s.enqueue()
-	if err != nil || turn == nil {
-		return err
-	}
-	return s.wait(ctx, turn, place)
-}
-
-// wait returns nil when the turn has come, and gives place or turn back when ctx ends first.
-func (s *slots) wait(ctx context.Context, turn chan struct{}, place *list.Element) error {
-	select {
-	case <-turn:
-	case <-ctx.Done():
-	}
-	if ctx.Err() == nil {
-		return nil
-	}
-	// Hung up. The slot may have been handed over at that very moment, even so.
-	if !s.leave(turn, place) {
-		s.release()
-	}
-	return Unavailable(context.Cause(ctx))
-}
-
-// enqueue takes a free slot, and then turn is nil, or a place in the queue; turn is
-// closed when the slot is the caller's.
-func (s *slots) enqueue() (turn chan struct{}, place *list.Element, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.free > 0 {
-		s.free--
-		return nil, nil, nil
-	}
-	if s.waiting.Len() >= s.queue {
-		return nil, nil, Throttled(retryThrottled)
-	}
-	turn = make(chan struct{})
-	return turn, s.waiting.PushBack(turn), nil
-}
-
-// leave gives up a place in the queue; false if its turn had come.
-func (s *slots) leave(turn chan struct{}, place *list.Element) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	select {
-	case <-turn:
-		return false
-	default:
-	}
-	s.waiting.Remove(place)
-	return true
-}
-
-// release hands the slot to who has waited longest, or frees it.
-func (s *slots) release() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	first := s.waiting.Front()
-	if first == nil {
-		s.free++
-		return
-	}
-	close(s.waiting.Remove(first).(chan struct{}))
 }

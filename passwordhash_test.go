@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"math"
 	mathrand "math/rand/v2"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -366,7 +367,7 @@ func TestNewHasherChecksItsSettings(t *testing.T) {
 	if want := (argonCost{memory: 19456, time: 2, parallelism: 1}); h.cost != want || h.nobody.cost != want {
 		t.Errorf("the zero value costs %+v, nobody %+v", h.cost, h.nobody.cost)
 	}
-	if h.slots.free != runtime.GOMAXPROCS(0) || h.slots.queue != 256 || h.random != rand.Reader {
+	if h.slots.free != max(1, runtime.GOMAXPROCS(0)-1) || h.slots.queue != 256 || h.random != rand.Reader {
 		t.Errorf("the zero value has %d slots and a queue of %d", h.slots.free, h.slots.queue)
 	}
 }
@@ -562,7 +563,7 @@ func TestWhoHangsUpNeverTakesASlot(t *testing.T) {
 		if err := h.VerifyNobody(ctx, "comes after hanging up"); !errors.Is(err, gone) {
 			t.Errorf("got %v", err)
 		}
-		if n := h.slots.waiting.Len(); n != 1 {
+		if n := h.slots.waiting; n != 1 {
 			t.Errorf("%d still wait, want 1", n)
 		}
 		close(gate)
@@ -620,29 +621,29 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 func TestSlotHandedToWhoHasGoneIsPassedOn(t *testing.T) {
 	t.Parallel()
 	s := newSlots(1, 2)
-	if err := s.acquire(t.Context()); err != nil {
+	if err := s.acquire(t.Context(), netip.Addr{}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, hangUp := context.WithCancel(t.Context())
-	turn, place, err := s.enqueue()
+	turn, err := s.enqueue(netip.Addr{})
 	if turn == nil || err != nil {
 		t.Fatalf("did not queue: %v", err)
 	}
-	nextTurn, nextPlace, err := s.enqueue()
-	if nextTurn == nil || err != nil {
+	next, err := s.enqueue(netip.Addr{})
+	if next == nil || err != nil {
 		t.Fatalf("did not queue: %v", err)
 	}
 	s.release()
 	hangUp()
-	if err := s.wait(ctx, turn, place); !errors.Is(err, context.Canceled) {
+	if err := s.wait(ctx, turn); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
-	if err := s.wait(t.Context(), nextTurn, nextPlace); err != nil {
+	if err := s.wait(t.Context(), next); err != nil {
 		t.Fatal(err)
 	}
 	s.release()
-	if s.free != 1 || s.waiting.Len() != 0 {
-		t.Fatalf("%d free, %d waiting", s.free, s.waiting.Len())
+	if s.free != 1 || s.waiting != 0 {
+		t.Fatalf("%d free, %d waiting", s.free, s.waiting)
 	}
 }
 
@@ -673,8 +674,8 @@ func TestNoSlotLeaksAfterRandomHangUps(t *testing.T) {
 		})
 	}
 	callersDone.Wait()
-	if h.slots.free != slots || h.slots.waiting.Len() != 0 {
-		t.Fatalf("%d of %d slots free, %d waiting", h.slots.free, slots, h.slots.waiting.Len())
+	if h.slots.free != slots || h.slots.waiting != 0 {
+		t.Fatalf("%d of %d slots free, %d waiting", h.slots.free, slots, h.slots.waiting)
 	}
 }
 

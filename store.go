@@ -28,12 +28,13 @@ type Store interface {
 	KeyStore
 	AuditStore
 	HeldSessionStore
+	DeviceStore
 
 	// Ping reports whether the store can be read now.
 	Ping(ctx context.Context) error
 	// Prune deletes what means nothing any more: sessions whose tokens have all expired,
-	// counters of failures older than keepFailures, keys revoked a day ago, changes that every node has had an hour
-	// to read. It deletes in small steps, so that no other writer waits long for it.
+	// counters of failures older than keepFailures, devices not signed in with for DeviceLife,
+	// keys revoked a day ago, changes that every node has had an hour to read. It deletes in small steps, so that no other writer waits long for it.
 	Prune(ctx context.Context, keepFailures time.Duration) error
 	Close() error
 }
@@ -99,8 +100,8 @@ type UserStore interface {
 	// DeleteUser deletes user id and ends its sessions, unless check refuses.
 	DeleteUser(ctx context.Context, id string, check func(u User, others Census) error, a AuditEntry) ([]EndedSession, bool, error)
 	// SetPassword replaces the password unless check refuses, sets must-change, raises
-	// Version, ends all the user's sessions but keep (empty for none) with reason, and
-	// clears the failures counted for the account.
+	// Version, ends all the user's sessions but keep (empty for none) with reason, clears
+	// the failures counted for the account and forgets the user's devices.
 	SetPassword(ctx context.Context, p NewPassword, check func(u User) error, a AuditEntry) ([]EndedSession, bool, error)
 	// UpgradePassword replaces the hash by a better one of the same password, if the
 	// user is still at version; nothing else changes.
@@ -135,7 +136,7 @@ type PlaceQuery struct {
 type MemberQuery struct {
 	Org, Workspace string
 	After          string // id of the user after whom the page begins
-	Limit          int    // 1 to 1000
+	Limit          int    // 1 to 101
 }
 
 // TenancyStore keeps organizations and workspaces. What changes which of them there are, or

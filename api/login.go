@@ -33,11 +33,14 @@ func (a *api) login(w http.ResponseWriter, r *http.Request, p *gate.Pass) error 
 	if err != nil {
 		return err
 	}
-	in, err := a.Authority.SignIn(r.Context(), p.Caller(r), username, password)
+	by := p.Caller(r)
+	by.Device = gate.Device(r, a.CookieName)
+	in, err := a.Authority.SignIn(r.Context(), by, username, password)
 	if err != nil {
 		return err
 	}
 	gate.SetCookie(w, p, a.CookieName, in.Cookie, int(in.Lifetime/time.Second))
+	gate.SetDevice(w, p, a.CookieName, in.Device)
 	gate.WriteJSON(w, http.StatusOK, loginBody{
 		Token: in.AccessToken, MustChange: in.User.MustChange,
 		User: loginUser{in.User.ID, in.User.Username, string(in.User.Role)},

@@ -24,9 +24,13 @@ func (a *api) changePassword(w http.ResponseWriter, r *http.Request, p *gate.Pas
 	if err != nil {
 		return err
 	}
-	if err := a.Authority.ChangePassword(r.Context(), p.Caller(r), current, next); err != nil {
+	by := p.Caller(r)
+	by.Device = gate.Device(r, a.CookieName)
+	device, err := a.Authority.ChangePassword(r.Context(), by, current, next)
+	if err != nil {
 		return err
 	}
+	gate.SetDevice(w, p, a.CookieName, device)
 	gate.WriteJSON(w, http.StatusOK, statusBody{"password changed"})
 	return nil
 }

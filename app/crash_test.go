@@ -184,7 +184,7 @@ func newCrash(t *testing.T, cluster *pgtest.Cluster) *crash {
 // start starts the program, now and then only after it was killed while it started.
 func (c *crash) start() {
 	c.t.Helper()
-	args := []string{"--data-dir", c.dir, "--jwt-secret", machineSecret, "--api-tokens", machineToken, "--api-key", machineKey}
+	args := []string{"--data-dir", c.dir, "--jwt-secret", machineSecret, "--api-tokens", machineToken, "--api-key", machineKey, "--rate-limits-enabled=false"}
 	if c.url != "" {
 		args = append(args, "--database", c.url)
 	}

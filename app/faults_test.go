@@ -75,7 +75,7 @@ func kindsOf(method string, underRequest bool) []faultKind {
 	case "Changes", "EndedSessions", "Sessions", "LoadKeys", "LoadHolders", "Places":
 		kinds = append(kinds, breaksOff)
 	case "State", "KeyID", "User", "UserByName", "Users", "Session", "LastSessionEnd", "LastChange", "LockedFor", "Ping",
-		"Key", "Keys", "Organizations", "Workspaces", "Workspace", "Members":
+		"Key", "Keys", "Organizations", "Workspaces", "Workspace", "Members", "Device":
 	default: // what changes something; to lose what was read is to have failed
 		kinds = append(kinds, lost)
 	}
@@ -456,6 +456,20 @@ func (f *faultyStore) PruneAudit(ctx context.Context, keep time.Duration) error 
 	return f.do("PruneAudit", func() error { return f.Store.PruneAudit(ctx, keep) })
 }
 
+func (f *faultyStore) Device(ctx context.Context, account string, shown []doorward.DeviceHash) (h doorward.DeviceHash, found bool, err error) {
+	err = f.do("Device", func() error { h, found, err = f.Store.Device(ctx, account, shown); return err })
+	return h, found, err
+}
+
+func (f *faultyStore) KeepDevice(ctx context.Context, d doorward.Device) (kept bool, err error) {
+	err = f.do("KeepDevice", func() error { kept, err = f.Store.KeepDevice(ctx, d); return err })
+	return kept, err
+}
+
+func (f *faultyStore) ForgetFailures(ctx context.Context, account, requestID string) error {
+	return f.do("ForgetFailures", func() error { return f.Store.ForgetFailures(ctx, account, requestID) })
+}
+
 func (f *faultyStore) Ping(ctx context.Context) error {
 	return f.do("Ping", func() error { return f.Store.Ping(ctx) })
 }
@@ -500,8 +514,8 @@ type step struct {
 	at   string // the node that is asked; empty for the one with the faults
 	// What the request carries. {name} stands for what an earlier answer gave; a request
 	// that lacks it cannot be made.
-	bearer, key, cookie, code, body string
-	keep                            string // what the answer gives is kept under this name
+	bearer, key, cookie, device, code, body string
+	keep                                    string // what the answer gives is kept under this name
 	// once is for a request that cannot be repeated: doing it twice is something else.
 	once bool
 	// stale is for a request that only the store can refuse: while it cannot be asked, what
@@ -853,7 +867,7 @@ func (r *faultRun) ask(s step) said {
 	} else {
 		q.Header.Set("Content-Type", "application/json")
 	}
-	for name, value := range map[string]string{"Authorization": s.bearer, "X-Api-Key": s.key, "Cookie": s.cookie, "X-Setup-Code": s.code} {
+	for name, value := range map[string]string{"Authorization": s.bearer, "X-Api-Key": s.key, "Cookie": s.cookie, "Device": s.device, "X-Setup-Code": s.code} {
 		if value == "" {
 			continue
 		}
@@ -862,6 +876,8 @@ func (r *faultRun) ask(s step) said {
 			value = "Bearer " + value
 		case "Cookie":
 			value = "brokoli_session=" + value
+		case "Device":
+			name, value = "Cookie", "brokoli_session_device="+value
 		}
 		q.Header.Set(name, fill(value))
 	}
@@ -947,8 +963,11 @@ func (r *faultRun) read(s step, w *httptest.ResponseRecorder) said {
 	keep("id", str("id"))
 	keep("key", str("key"))
 	for _, c := range (&http.Response{Header: w.Header()}).Cookies() {
-		if c.Name == "brokoli_session" {
+		switch c.Name {
+		case "brokoli_session":
 			keep("cookie", c.Value)
+		case "brokoli_session_device":
+			keep("device", c.Value)
 		}
 	}
 	return answered
@@ -1080,7 +1099,8 @@ func TestFaultsOnlyNarrow(t *testing.T) {
 	for i := range all.NumMethod() {
 		switch name := all.Method(i).Name; name {
 		case "AwaitChange", "Close": // which cannot go wrong
-		case "ClearFailures", "Sessions", "LastSessionEnd", "Key": // of the command line, and nobody else's
+		case "ClearFailures", "Sessions", "LastSessionEnd", "Key", "CreateUsers": // of the command line, and nobody else's
+		case "ForgetFailures": // called where another call has failed
 		case "NoteKeyUses": // beside the requests
 		default:
 			if !met[name] && !t.Failed() {
@@ -1523,6 +1543,8 @@ func stories() []story {
 		{name: "lockout", settings: []string{key}, given: withRoot, steps: []step{
 			wrong("root"), wrong("ROOT"), wrong("root"), wrong("root"), wrong("root"),
 			login("root", "root2", root),
+			{name: "root signs in where known", send: "POST /api/auth/login", device: "{root.device}", body: credentialsJSON("root", root), keep: "root3"},
+			get("root3.token"),
 			get("root.token"),
 			restarted(),
 			login("root", "root2", root),
@@ -1584,6 +1606,31 @@ func stories() []story {
 			create("vera2", "mallory", "viewer"),
 			restarted(),
 			post("eddie.token"), post("eddie2.token"), get("vera2.token"),
+		}},
+		{name: "workspaces", settings: []string{key}, given: given(
+			create("root", "ada", "admin"), create("root", "eddie", "editor"),
+			login("ada", "ada", passwordOf("ada")), login("eddie", "eddie", passwordOf("eddie")),
+		), steps: []step{
+			once(step{name: "ada makes a lab", send: "POST /api/auth/workspaces", bearer: "{ada.token}", body: `{"id":"lab"}`}),
+			get("ada.token"),
+			login("ada", "ada2", passwordOf("ada")),
+			{name: "eddie joins", send: "POST /api/auth/workspaces/lab/members", bearer: "{ada2.token}", body: `{"user_id":"{eddie.id}"}`},
+			post("eddie.token"), getCookie("eddie"),
+			login("eddie", "eddie2", passwordOf("eddie")),
+			post("eddie2.token"),
+			{name: "who is in it", send: "GET /api/auth/workspaces/lab/members", bearer: "{ada2.token}"},
+			{name: "which there are", send: "GET /api/auth/workspaces", bearer: "{ada2.token}"},
+			{name: "another name", send: "PATCH /api/auth/workspaces/lab", bearer: "{ada2.token}", body: `{"name":"Our lab"}`},
+			once(step{name: "eddie leaves", send: "DELETE /api/auth/workspaces/lab/members/{eddie.id}", bearer: "{ada2.token}"}),
+			post("eddie2.token"),
+			once(step{name: "the lab goes", send: "DELETE /api/auth/workspaces/lab", bearer: "{ada2.token}"}),
+			get("ada2.token"),
+			once(step{name: "root makes a tenant", send: "POST /api/auth/organizations", bearer: "{root.token}", body: `{"id":"acme"}`}),
+			{name: "another name", send: "PATCH /api/auth/organizations/acme", bearer: "{root.token}", body: `{"name":"Acme"}`},
+			{name: "all tenants", send: "GET /api/auth/organizations", bearer: "{root.token}"},
+			once(step{name: "the tenant goes", send: "DELETE /api/auth/organizations/acme", bearer: "{root.token}"}),
+			restarted(),
+			post("eddie.token"), post("eddie2.token"), get("ada2.token"), get("root.token"),
 		}},
 		{name: "disabled and deleted", settings: []string{key}, given: given(
 			create("root", "ada", "admin"), create("root", "eddie", "editor"),

@@ -235,6 +235,7 @@ func (h *house) openAuthority(ctx context.Context, current doorward.Secret, prev
 		SessionLife: s.SessionLifetime, SessionMaxAge: s.SessionMaxAge,
 		RefreshRules: doorward.RefreshRules{RetryWindow: s.RefreshRetryWindow, Strict: s.RefreshReuse == RefreshStrict},
 		Lockout:      doorward.LockoutPolicy{Attempts: s.LockoutAttempts, Window: s.LockoutWindow, Duration: s.LockoutDuration},
+		Guesses:      guessPolicy(s),
 		Passwords:    doorward.PasswordPolicy{MinLength: s.PasswordMinLength},
 		MaxStaleness: s.MaxStaleness, AuditRetention: s.AuditRetention,
 		ReloadKeys: h.reloadKeys(salt),
@@ -244,6 +245,13 @@ func (h *house) openAuthority(ctx context.Context, current doorward.Secret, prev
 		return err
 	}
 	return h.keepKeyID(ctx, keys)
+}
+
+func guessPolicy(s Settings) doorward.GuessPolicy {
+	if !s.RateLimits {
+		return doorward.GuessPolicy{}
+	}
+	return doorward.GuessPolicy{PerMinute: s.RateLimitMinute}
 }
 
 func configuredCredentials(s Settings) []doorward.ConfiguredCredential {

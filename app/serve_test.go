@@ -32,7 +32,7 @@ type served struct {
 
 // serveProgram starts doorward serve on a free port and waits until it says where it
 // listens; when it ends first, addr is empty.
-func serveProgram(t *testing.T, args ...string) *served {
+func serveProgram(t testing.TB, args ...string) *served {
 	t.Helper()
 	s := &served{stderr: &logBuffer{}, ended: make(chan error, 1), over: make(chan struct{})}
 	s.cmd = exec.Command("doorward", append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)

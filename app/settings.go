@@ -51,6 +51,7 @@ type Settings struct {
 	LockoutWindow     time.Duration
 	LockoutDuration   time.Duration
 	RateLimits        bool
+	RateLimitMinute   int // guesses an address may make in a minute
 	PasswordMinLength int // characters
 	MaxStaleness      time.Duration
 	AuditRetention    time.Duration
@@ -246,6 +247,9 @@ func (s *Settings) table() []group {
 			{key: "rate_limits.enabled", fallback: "true", toggle: true,
 				help: "slow down addresses that guess",
 				set:  text(&s.RateLimits, truth)},
+			{key: "rate_limits.per_minute", fallback: "60", metavar: "N",
+				help: "wrong passwords, unknown keys and tokens an address may show in a minute",
+				set:  text(&s.RateLimitMinute, integer(1, 1000))},
 			{key: "passwords.min_length", fallback: "8", metavar: "N",
 				help: "fewest characters of a new password",
 				set:  text(&s.PasswordMinLength, integer(1, 256))},

@@ -197,7 +197,7 @@ func (w *realm) obey(o order, who doorward.User, target string) (seen string) {
 		got = list(all)
 	case "members":
 		var all []doorward.User
-		all, _, err = w.desk.Members(ctx, by, o.workspace, "", 1000)
+		all, _, err = w.desk.Members(ctx, by, o.workspace, "", 100)
 		got = list(all)
 	case "workspaces":
 		var all []doorward.Workspace

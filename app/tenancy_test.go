@@ -497,3 +497,26 @@ func (d *door) typing(stdin string, args ...string) (status int, stdout, stderr 
 	status = p.run(context.Background(), args)
 	return status, out.String(), errs.String()
 }
+
+// TestExplainSaysWhereOneMayAct, as the door does.
+func TestExplainSaysWhereOneMayAct(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	root := bearer(d.setUp())
+	d.orgs(root, map[string][]string{"acme": {"lab"}})
+	d.newMember(root, "ann", "admin", "acme", "lab")
+	for args, want := range map[string]string{
+		"--as root --org acme":                 "let through to the sample service: root (superadmin) asks for GET /x; default: GET needs viewer\n",
+		"--as root --org acme --workspace lab": "let through to the sample service: root (superadmin) asks for GET /x; default: GET needs viewer\n",
+		"--as root --org none":                 "403 insufficient permissions: root (superadmin) asks for GET /x; X-Organization-ID needs membership\n",
+		"--as root --workspace lab":            "403 insufficient permissions: root (superadmin) asks for GET /x; X-Workspace-ID needs membership\n",
+		"--as ann":                             "let through to the sample service: ann (admin) asks for GET /x; default: GET needs viewer\n",
+		"--as ann --org default":               "403 insufficient permissions: ann (admin) asks for GET /x; X-Organization-ID needs membership\n",
+		"--as ann --workspace default":         "403 insufficient permissions: ann (admin) asks for GET /x; X-Workspace-ID needs membership\n",
+	} {
+		_, got, stderr := d.command(append(append([]string{"explain"}, strings.Fields(args)...), "GET", "/x")...)
+		if got != want {
+			t.Errorf("%s: %s%s, want %s", args, got, stderr, want)
+		}
+	}
+}

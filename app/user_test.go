@@ -336,3 +336,37 @@ func TestEN3ImportedAccountsTakeAsLong(t *testing.T) {
 		}
 	}
 }
+
+// TestARunningServerNoticesUsersAndPlaces within 250 ms, the real program for both.
+func TestARunningServerNoticesUsersAndPlaces(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := serveProgram(t, "--data-dir", dir)
+	d := &door{t: t, URL: "http://" + s.addr, dir: dir, flags: map[string]string{}}
+	d.doesTyping(rootPassword, "user", "add", "root", "--role", "superadmin", "--password-stdin")
+	rootToken, _ := d.signIn("root", rootPassword)
+	d.doesTyping("password of ann", "user", "add", "ann", "--role", "viewer", "--password-stdin")
+	var ends, begins []time.Duration
+	for i := range 5 {
+		token, _ := d.signIn("ann", "password of ann")
+		d.do("GET", "/api/pipelines", bearer(token)).want(http.StatusOK)
+		role := []string{"editor", "viewer"}[i%2]
+		if got := doorwardPrints(t, "user", "set-role", "ann", role, "--data-dir", dir); got != "ann is "+role+" now\n" {
+			t.Error(got)
+		}
+		began := time.Now()
+		until(t, time.Second, "a changed user's token is refused", func() bool {
+			return d.do("GET", "/api/pipelines", bearer(token)).status == http.StatusUnauthorized
+		})
+		ends = append(ends, time.Since(began))
+		org := fmt.Sprintf("org-%d", i)
+		doorwardPrints(t, "org", "create", org, "--data-dir", dir)
+		began = time.Now()
+		until(t, time.Second, "a new organization is known", func() bool {
+			return d.do("GET", "/api/pipelines", bearer(rootToken), inOrg(org)).status == http.StatusOK
+		})
+		begins = append(begins, time.Since(began))
+	}
+	promptly(t, "a token ends", ends)
+	promptly(t, "an organization is known", begins)
+}

@@ -267,7 +267,7 @@ func (g *Gate) openDoor(w http.ResponseWriter, r *http.Request, p *Pass, d *Door
 	if mode == doorward.ModeSetup && need != doorward.NeedNothing {
 		return doorward.ErrSetupRequired
 	}
-	if err := g.identify(r, p, reads); err != nil {
+	if err := g.identified(r, p, reads); err != nil {
 		return err
 	}
 	if err := need.Admit(p.Identity); err != nil {
@@ -338,7 +338,7 @@ func (g *Gate) admit(r *http.Request, p *Pass) error {
 		p.Identity, p.rule, p.StripAuthorization = doorward.Anonymous, rulePreflight, true
 		return nil
 	}
-	if err := g.identify(r, p, ReadsAll); err != nil {
+	if err := g.identified(r, p, ReadsAll); err != nil {
 		return err
 	}
 	if err := p.ruled.need.Admit(p.Identity); err != nil {
@@ -386,6 +386,16 @@ func (g *Gate) welcome(r *http.Request, p *Pass) error {
 func (g *Gate) ours(r *http.Request, shown doorward.Presented) bool {
 	_, err := g.Authority.Authenticate(r.Context(), shown)
 	return err == nil || !errors.Is(err, doorward.ErrInvalidToken) && !errors.Is(err, doorward.ErrTokenExpired)
+}
+
+// identified is identify where an unknown secret is somebody's guess at one: everywhere
+// but on public routes, where what is none of ours may be the service's.
+func (g *Gate) identified(r *http.Request, p *Pass, reads Reads) error {
+	err := g.identify(r, p, reads)
+	if err == nil {
+		return nil
+	}
+	return g.Authority.CountGuess(p.Client, p.Shown, err)
 }
 
 // identify finds out who the request comes from. Nobody is a zero identity and no error;

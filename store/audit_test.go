@@ -3,25 +3,12 @@ package store
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"doorward"
 )
-
-// newestSchema is the version of the schema that this program knows.
-func newestSchema(t *testing.T) string {
-	t.Helper()
-	files, err := fs.Glob(schemas, "schema/sqlite/*.sql")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	number, _, _ := strings.Cut(filepath.Base(files[len(files)-1]), "_")
-	return strings.TrimLeft(number, "0")
-}
 
 // auditPages are the ways to ask for a page.
 var auditPages = map[string]doorward.AuditQuery{

@@ -49,6 +49,9 @@ func (s *Store) SetPassword(ctx context.Context, p doorward.NewPassword, check f
 		if err := t.clearFailures(ctx, canonical, a.RequestID); err != nil {
 			return err
 		}
+		if err := t.voidDevices(ctx, p.UserID); err != nil {
+			return err
+		}
 		if ended, err = t.endUsersSessions(ctx, p.UserID, p.Keep, p.Reason, now); err != nil {
 			return err
 		}

@@ -56,13 +56,41 @@ func exercise(t *testing.T, s *Store, c *clock) {
 	try("by name", err)
 	_, _, err = s.Users(ctx, doorward.UserQuery{Org: doorward.Default, Search: "a", Limit: 10})
 	try("users", err)
+	for _, q := range []doorward.UserQuery{{Limit: 10}, {Search: "x", Limit: 10}, {Search: "x", After: "~a", Limit: 10}} {
+		q.Org = doorward.Default
+		_, _, err = s.Users(ctx, q)
+		try("users", err)
+	}
+	try("import", s.CreateUsers(ctx, []doorward.NewAccount{{User: person("usr_i", "ida"), Hash: hash, Audit: noted}}))
+	try("organization", s.CreateOrganization(ctx, doorward.Organization{ID: "acme", Name: "Acme"}, noted))
+	_, _, err = s.RenameOrganization(ctx, "acme", "Acme Ltd", noted)
+	try("rename", err)
+	_, err = s.CreateWorkspace(ctx, doorward.Workspace{Org: doorward.Default, ID: "lab", Name: "lab"}, "usr_a", anybody, noted)
+	try("workspace", err)
+	_, _, err = s.RenameWorkspace(ctx, doorward.Default, "lab", "the lab", noted)
+	try("rename", err)
+	_, _, err = s.Workspace(ctx, doorward.Default, "lab")
+	try("read workspace", err)
+	_, err = s.Members(ctx, doorward.MemberQuery{Org: doorward.Default, Workspace: "lab", Limit: 10})
+	try("members", err)
+	_, _, err = s.Organizations(ctx, doorward.PlaceQuery{Limit: 10})
+	try("organizations", err)
+	_, _, err = s.Workspaces(ctx, doorward.PlaceQuery{Org: doorward.Default, Limit: 10})
+	try("workspaces", err)
+	for _, org := range []string{"", "acme"} {
+		try("places", s.Places(ctx, org, func(doorward.Organization, []string) error { return nil }))
+	}
+	_, _, err = s.DeleteWorkspace(ctx, doorward.Default, "lab", "usr_a", func(doorward.Occupants) error { return nil }, noted)
+	try("delete workspace", err)
+	_, err = s.DeleteOrganization(ctx, "acme", func(doorward.Occupants) error { return nil }, noted)
+	try("delete organization", err)
 	for range 4 {
 		_, err = s.CountFailure(ctx, "anna", lockSoon, noted)
 		try("count", err)
 	}
 	_, err = s.LockedFor(ctx, "anna")
 	try("locked", err)
-	try("sign in", s.SignIn(ctx, session("ses_a", "usr_a", c), 0, "anna", 10, noted))
+	try("sign in", s.SignIn(ctx, session("ses_a", "usr_a", c), 2, "anna", 10, noted))
 	try("create session", s.CreateSession(ctx, session("ses_m", "tok_1", c), 10, noted))
 	_, _, err = s.Session(ctx, "ses_a")
 	try("session", err)
@@ -107,6 +135,13 @@ func exercise(t *testing.T, s *Store, c *clock) {
 	try("delete", err)
 	_, err = s.State(ctx)
 	try("state", err)
+	try("keep device", func() error {
+		_, err := s.KeepDevice(ctx, doorward.Device{Hash: doorward.DeviceHash{1}, User: "usr_b"})
+		return err
+	}())
+	_, _, err = s.Device(ctx, "berta", []doorward.DeviceHash{{1}, {2}})
+	try("device", err)
+	try("forget failures", s.ForgetFailures(ctx, "anna", "r1"))
 	try("ping", s.Ping(ctx))
 	try("write audit", s.WriteAudit(ctx, noted))
 	for _, q := range []doorward.AuditQuery{
@@ -191,6 +226,7 @@ var scans = map[string]string{
 	"SCAN api_keys": "reads all keys, at start",
 	"SCAN u":        "reads the owners of all keys, at start",
 	"SCAN sessions USING COVERING INDEX sessions_configured": "the live sessions of configured credentials, at start",
+	"SCAN o USING INDEX sqlite_autoindex_organizations_1":    "all organizations with their workspaces, at start",
 }
 
 func TestEveryStatementUsesAnIndex(t *testing.T) {
@@ -222,13 +258,17 @@ func TestEveryStatementUsesAnIndex(t *testing.T) {
 		"SEARCH lockouts USING INDEX lockouts_prune (last<?)":                          false,
 		"SEARCH u USING INDEX users_page (org=? AND canonical>?)":                      false,
 		// pages of the audit log
-		"SEARCH audit USING INDEX audit_time (time>? AND time<?)":                                  false,
-		"SEARCH audit USING INDEX audit_org (org=? AND time>? AND time<?)":                         false,
-		"SEARCH audit USING INDEX audit_action (<expr>=? AND action=? AND time>? AND time<?)":      false,
-		"SEARCH audit USING COVERING INDEX audit_action (<expr>=? AND action>? AND action<?)":      false,
-		"SEARCH audit USING INDEX audit_actor (<expr>=? AND actor=? AND time>? AND time<?)":        false,
-		"SEARCH audit USING INDEX audit_target (<expr>=? AND target=? AND time>? AND time<?)":      false,
-		"SEARCH audit USING INDEX audit_request (request_id=? AND <expr>=? AND time>? AND time<?)": false,
+		"SEARCH audit USING INDEX audit_time (time>? AND time<?)":                                        false,
+		"SEARCH audit USING INDEX audit_org (org=? AND time>? AND time<?)":                               false,
+		"SEARCH audit USING INDEX audit_action (<expr>=? AND action=? AND time>? AND time<?)":            false,
+		"SEARCH audit USING COVERING INDEX audit_action (<expr>=? AND action>? AND action<?)":            false,
+		"SEARCH audit USING INDEX audit_actor (<expr>=? AND actor=? AND time>? AND time<?)":              false,
+		"SEARCH audit USING INDEX audit_target (<expr>=? AND target=? AND time>? AND time<?)":            false,
+		"SEARCH audit USING INDEX audit_request (request_id=? AND <expr>=? AND time>? AND time<?)":       false,
+		"SEARCH u USING INDEX users_page (org=? AND canonical>? AND canonical<?)":                        false, // a search
+		"SEARCH memberships USING COVERING INDEX memberships_page (org=? AND workspace=? AND user_id>?)": false,
+		"SEARCH organizations USING INDEX sqlite_autoindex_organizations_1 (id>?)":                       false,
+		"SEARCH workspaces USING INDEX sqlite_autoindex_workspaces_1 (org=? AND id>?)":                   false,
 	}
 	for _, text := range texts {
 		for _, step := range plan(t, w, text, args[:]) {

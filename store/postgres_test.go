@@ -216,7 +216,7 @@ func TestOpenPostgresSaysWhyNot(t *testing.T) {
 		{"may not create", as("reason_guest", fresh("REVOKE CREATE ON SCHEMA public FROM PUBLIC")), "permission denied for schema public; the user must own the database or be granted CREATE on its schema"},
 		{"no connection left", as("reason_few", fresh()), `too many connections for role "reason_few"; raise the server's max_connections`},
 		{"another's", recipes, `relation "users" already exists, and not by this program; give it a database of its own, or a schema (?search_path=doorward)`},
-		{"newer", newer, "it was written by a newer version of this program (schema 99, this one knows " + newestSchema(t) + "); use that version"},
+		{"newer", newer, "it was written by a newer version of this program (schema 99, this one knows " + newestSchema(t, "postgres") + "); use that version"},
 		{"read-only", readOnly, "it lets nothing be written (default_transaction_read_only is on); give the address of a primary, or a user who may write"},
 		{"Latin 1", in(latin), "its encoding is not UTF8; create the database with ENCODING 'UTF8'"},
 		{"no certificate", with(t, fresh(), "sslmode", "verify-full"), "server refused TLS connection"},
@@ -1008,6 +1008,7 @@ var postgresScans = map[string]string{
 	"FROM feed WHERE":                      "one row",
 	"FROM api_keys WHERE revoked":          "reads all keys, at start",
 	"WHERE EXISTS (SELECT 1 FROM api_keys": "reads the owners of all keys, at start",
+	"ORDER BY o.id, w.id":                  "all there are, at start",
 }
 
 func TestEveryPostgresStatementUsesAnIndex(t *testing.T) {
@@ -1021,20 +1022,24 @@ func TestEveryPostgresStatementUsesAnIndex(t *testing.T) {
 		INSERT INTO sessions SELECT 'ses_' || i, 'client', 'my-app', 'tok_' || i % 500, 1, 'editor', 'default', 'default', now, now + i * 1000,
 			now + i * 1000, CASE WHEN i % 50 = 0 THEN now ELSE 0 END, '', '', 'j0', '', 0, 0, now, '', ''
 		FROM generate_series(1, $2) i, (SELECT $1::bigint AS now) clock`, c.ms.Load(), many)
-	execute(t, db, `INSERT INTO organizations SELECT 'org-' || i, '', 0 FROM generate_series(0, 99) i`)
+	execute(t, db, `INSERT INTO organizations SELECT 'org-' || i, '', 0 FROM generate_series(0, 9999) i`)
 	execute(t, db, `INSERT INTO workspaces SELECT id, 'default', '', 0 FROM organizations ON CONFLICT DO NOTHING`)
+	execute(t, db, `INSERT INTO workspaces SELECT 'org-' || i % 10, 'space-' || i, '', 0 FROM generate_series(1, 10000) i`)
 	execute(t, db, `
-		INSERT INTO users SELECT 'usr_' || i, 'user' || i, 'user' || i, '', 'viewer', 'org-' || i % 100, 0, 0, 0, 0, 0 FROM generate_series(1, $1) i`, many/4)
+		INSERT INTO users SELECT 'usr_' || i, 'user' || i, 'user' || i, '', 'viewer', 'org-' || i % 10, 0, 0, 0, 0, 0 FROM generate_series(1, $1) i`, many/4)
 	execute(t, db, `INSERT INTO memberships SELECT id, org, 'default' FROM users ON CONFLICT DO NOTHING`)
 	execute(t, db, `INSERT INTO lockouts SELECT 'account' || i, '', 0, $1::bigint + i * 1000 FROM generate_series(1, $2) i`, c.ms.Load(), 3*many)
 	execute(t, db, `
 		INSERT INTO api_keys SELECT 'key_' || i, sha256(i::text::bytea), 'brk_', 'a key', 'viewer', 'default', 'default', 'usr_' || i, 0, '', 0, 0, 0, 0, NULL, 0, 'a key'
+		INSERT INTO api_keys SELECT 'key_' || i, sha256(i::text::bytea), 'brk_', 'a key', 'viewer', 'org-' || i % 100, 'default', 'usr_' || i, 0, '', 0, 0, 0, 0, NULL, 0
 		FROM generate_series(1, $1) i`, many/4)
 	execute(t, db, `INSERT INTO changes SELECT i, 0, $1::bigint + i * 100, 'session_ended', 'ses_' || i, 0 FROM generate_series(1000, $2) i`, c.ms.Load(), many)
 	execute(t, db, `
 		INSERT INTO audit (time, action, actor_kind, actor, actor_name, target, org, address, request_id, detail)
 		SELECT $1::bigint + i * 1000, 'user.change' || i % 20, 'user', 'usr_' || i % 1000, '', 'usr_' || i, 'org-' || i % 100, '', 'r' || i, ''
 		FROM generate_series(1, $2) i`, c.ms.Load(), many)
+	execute(t, db, `
+		INSERT INTO devices SELECT sha256(i::text::bytea), 'usr_' || i % 5000 + 1, i % 2, $1::bigint + i FROM generate_series(1, $2) i`, c.ms.Load(), 3*many)
 	execute(t, db, `VACUUM ANALYZE`)
 
 	w := <-s.turns
@@ -1057,15 +1062,18 @@ func TestEveryPostgresStatementUsesAnIndex(t *testing.T) {
 	defer conn.Close()
 	execute(t, conn, `SET plan_cache_mode = force_generic_plan`)
 	hot := map[string]bool{ // each must be in some statement's plan
-		"Index Scan using sessions_pkey on sessions":      false, // a session
-		"Index Only Scan using sessions_live on sessions": false, // the limit
-		"Index Scan using sessions_ended on sessions":     false, // the ended
-		"Index Scan using sessions_prune on sessions":     false,
-		"Index Scan using lockouts_prune on lockouts":     false,
-		"Index Scan using users_canonical_key on users u": false,
-		"Index Scan on users_page":                        false,
-		"Index Scan using changes_pkey on changes":        false, // the feed
-		"Index Only Scan using changes_prune on changes":  false,
+		"Index Scan using sessions_pkey on sessions":            false, // a session
+		"Index Only Scan using sessions_live on sessions":       false, // the limit
+		"Index Scan using sessions_ended on sessions":           false, // the ended
+		"Index Scan using sessions_prune on sessions":           false,
+		"Index Scan using lockouts_prune on lockouts":           false,
+		"Index Scan using users_canonical_key on users u":       false,
+		"Index Scan using users_page on users u":                false, // a page, a search
+		"Index Only Scan using memberships_page on memberships": false,
+		"Index Scan using organizations_pkey on organizations":  false,
+		"Index Scan using workspaces_pkey on workspaces":        false,
+		"Index Scan using changes_pkey on changes":              false, // the feed
+		"Index Only Scan using changes_prune on changes":        false,
 	}
 	for i, text := range texts {
 		plan := postgresPlan(t, conn, i, text)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strconv"
 	"time"
+
+	"doorward"
 )
 
 // pruneStep is how many rows are deleted at once: a few milliseconds' worth. It is part
@@ -38,6 +40,13 @@ func (s *Store) Prune(ctx context.Context, keepFailures time.Duration) error {
 		DELETE FROM api_keys WHERE id IN (
 			SELECT id FROM api_keys WHERE revoked > 0 AND revoked <= $1 ORDER BY revoked`+step+`)`,
 		func(now time.Time) []any { return []any{millis(now.Add(-keepRevokedKeys))} })
+	if err != nil {
+		return err
+	}
+	err = s.pruneSteps(ctx, "prune the browsers of those long away", `
+		DELETE FROM devices WHERE sha256 IN (
+			SELECT sha256 FROM devices WHERE last <= $1 ORDER BY last`+step+`)`,
+		func(now time.Time) []any { return []any{millis(now.Add(-doorward.DeviceLife))} })
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -397,20 +398,45 @@ func (t *tx) membershipChanged(ctx context.Context, user string, now time.Time) 
 	return t.endUsersSessions(ctx, user, "", doorward.EndUserChanged, now)
 }
 
-// Members implements doorward.TenancyStore.
+// membersPage is the most that a page of members holds.
+const membersPage = 101
+
+// membersText reads the users whose ids are given, membersPage of them. To join them with the
+// memberships would leave it to who plans, who cannot know how few they are and reads all users.
+var membersText = func() string {
+	var b strings.Builder
+	b.WriteString(`SELECT ` + userColumns + ` FROM users u WHERE u.id IN (`)
+	for i := range membersPage {
+		b.WriteString([]string{"$", ", $"}[min(i, 1)] + strconv.Itoa(i+1))
+	}
+	return b.String() + ")"
+}()
+
+// Members implements doorward.TenancyStore. Who goes between the two readings is not listed.
 func (s *Store) Members(ctx context.Context, q doorward.MemberQuery) ([]doorward.User, error) {
+	var id string
+	ids := make([]any, 0, membersPage)
+	a := s.asker("list the people in a workspace")
+	err := a.each(ctx, []any{&id}, func() error {
+		ids = append(ids, id)
+		return nil
+	}, `SELECT user_id FROM memberships WHERE org = $1 AND workspace = $2 AND user_id > $3 ORDER BY user_id LIMIT $4`,
+		q.Org, q.Workspace, q.After, min(max(q.Limit, 1), membersPage))
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	for len(ids) < membersPage {
+		ids = append(ids, "") // nobody's
+	}
 	var users []doorward.User
 	var r userRow
-	err := s.asker("list the people in a workspace").each(ctx, r.dest(), func() error {
+	err = a.each(ctx, r.dest(), func() error {
 		users = append(users, r.user())
 		return nil
-	}, `
-		SELECT `+userColumns+` FROM memberships at JOIN users u ON u.id = at.user_id
-		WHERE at.org = $1 AND at.workspace = $2 AND at.user_id > $3
-		ORDER BY at.user_id LIMIT $4`,
-		q.Org, q.Workspace, q.After, min(max(q.Limit, 1), 1000))
+	}, membersText, ids...)
 	if err != nil {
 		return nil, err
 	}
+	slices.SortFunc(users, func(a, b doorward.User) int { return strings.Compare(a.ID, b.ID) })
 	return users, nil
 }

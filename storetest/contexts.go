@@ -218,5 +218,14 @@ func (k *kit) everyMethod(ctx context.Context, u doorward.User, s doorward.Sessi
 		"WriteAudit": func() error { return k.WriteAudit(ctx, entry("x")) },
 		"Audit":      func() error { _, err := k.Audit(ctx, doorward.AuditQuery{Limit: 1}); return err },
 		"PruneAudit": func() error { return k.PruneAudit(ctx, 0) },
+		"Device": func() error {
+			_, _, err := k.Device(ctx, "anna", []doorward.DeviceHash{device(1)})
+			return err
+		},
+		"KeepDevice": func() error {
+			_, err := k.KeepDevice(ctx, doorward.Device{Hash: device(1), User: u.ID, Version: u.Version})
+			return err
+		},
+		"ForgetFailures": func() error { return k.ForgetFailures(ctx, "anna", "x") },
 	}
 }

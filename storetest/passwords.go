@@ -12,7 +12,7 @@ var passwordTests = []test{
 	{"only hashes are kept", func(k *kit) {
 		u := k.user("anna")
 		s := k.signIn(u)
-		for _, bad := range []doorward.PasswordHash{"", "correct horse battery staple", "$2a$10$" + doorward.PasswordHash(strings.Repeat("x", 53)), hashOne + " ", "$argon2id$"} {
+		for _, bad := range []doorward.PasswordHash{"", "correct horse battery staple", "$2a$31$" + doorward.PasswordHash(strings.Repeat("x", 53)), "$apr1$lZL6V/ci$eIMz/iKDkbtys/uU7LEK00", hashOne + " ", "$argon2id$"} {
 			twin := k.person("berta")
 			_, firstErr := k.CreateFirstUser(k.ctx(), twin, bad, entry("user.create"))
 			if firstErr == nil {
@@ -34,6 +34,14 @@ var passwordTests = []test{
 		if !sameUser(k.known(u.ID), u) || !k.session(s.ID).Ended.IsZero() {
 			k.Error("a refused password changed something")
 		}
+	}},
+	{"a hash of another program is kept", func(k *kit) {
+		u := k.person("anna")
+		hash := "$2y$10$" + doorward.PasswordHash(strings.Repeat("x", 53))
+		k.ok(k.CreateUser(k.ctx(), u, hash, entry("user.create")))
+		k.hash("anna", hash)
+		k.ok(k.UpgradePassword(k.ctx(), u.ID, u.Version, hashOne))
+		k.hash("anna", hashOne)
 	}},
 	{"a new password ends all sessions but one and unlocks", func(k *kit) {
 		u := k.user("Anna")

@@ -42,6 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) (s doorward.Store, advance func(t
 		{"sessions", sessionTests},
 		{"refresh", refreshTests},
 		{"lockouts", lockoutTests},
+		{"devices", deviceTests},
 		{"prune", pruneTests},
 		{"feed", feedTests},
 		{"keys", keyTests},

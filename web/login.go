@@ -34,11 +34,14 @@ func (h *web) login(w http.ResponseWriter, r *http.Request, p *gate.Pass) error 
 	if err != nil {
 		return err
 	}
-	in, err := h.Authority.SignIn(r.Context(), p.Caller(r), username, password)
+	by := p.Caller(r)
+	by.Device = gate.Device(r, h.CookieName)
+	in, err := h.Authority.SignIn(r.Context(), by, username, password)
 	if err != nil {
 		return err
 	}
 	gate.SetCookie(w, p, h.CookieName, in.Cookie, int(in.Lifetime/time.Second))
+	gate.SetDevice(w, p, h.CookieName, in.Device)
 	target := next(r)
 	if in.User.MustChange {
 		target = withNext(h.passwordPath(), target)

@@ -43,9 +43,13 @@ func (h *web) password(w http.ResponseWriter, r *http.Request, p *gate.Pass) err
 	if chosen != again {
 		return doorward.Invalid("new_password_again", "is not the same as the new password")
 	}
-	if err := h.Authority.ChangePassword(r.Context(), p.Caller(r), current, chosen); err != nil {
+	by := p.Caller(r)
+	by.Device = gate.Device(r, h.CookieName)
+	device, err := h.Authority.ChangePassword(r.Context(), by, current, chosen)
+	if err != nil {
 		return err
 	}
+	gate.SetDevice(w, p, h.CookieName, device)
 	sendOn(w, p, next(r))
 	return nil
 }
