@@ -200,10 +200,10 @@ func (a *Authority) UnlockUser(ctx context.Context, by Caller, id string) error 
 	case err != nil:
 		return Unavailable(err)
 	case !found:
-		return NotFound("user")
+		return a.refuse(ctx, by.Audit("user.unlock", id, ""), NotFound("user"))
 	}
 	if err := by.manages(u); err != nil {
-		return err
+		return a.refuse(ctx, by.Audit("user.unlock", id, ""), err)
 	}
 	canonical, _ := CanonicalUsername(u.Username)
 	if err := a.cfg.Store.ClearFailures(context.WithoutCancel(ctx), canonical, by.Audit("user.unlock", id, "")); err != nil {

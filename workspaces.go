@@ -59,7 +59,7 @@ func (a *Authority) RenameWorkspace(ctx context.Context, by Caller, id, name str
 		return Workspace{}, err
 	}
 	if err := a.mayIn(ctx, by, id); err != nil {
-		return Workspace{}, err
+		return Workspace{}, a.refuse(ctx, by.Audit("workspace.rename", id, name), err)
 	}
 	w, found, err := a.cfg.Store.RenameWorkspace(context.WithoutCancel(ctx), by.Org, id, name, by.Audit("workspace.rename", id, name))
 	switch {
@@ -75,7 +75,7 @@ func (a *Authority) RenameWorkspace(ctx context.Context, by Caller, id, name str
 // in another one too; that admin's membership, and so their sessions, end with it.
 func (a *Authority) DeleteWorkspace(ctx context.Context, by Caller, id string) error {
 	if err := a.mayIn(ctx, by, id); err != nil {
-		return err
+		return a.refuse(ctx, by.Audit("workspace.delete", id, ""), err)
 	}
 	if id == Default {
 		return Conflict("workspace %s cannot be deleted: there is always one", Default)
@@ -172,20 +172,22 @@ func (a *Authority) RemoveMember(ctx context.Context, by Caller, workspace, user
 }
 
 func (a *Authority) changeMembers(ctx context.Context, by Caller, workspace, user, action string, change func(User) (User, error)) (User, error) {
+	entry := by.Audit(action, user, workspace)
 	if err := a.mayIn(ctx, by, workspace); err != nil {
-		return User{}, err
+		entry.Detail = idOrNothing(workspace)
+		return User{}, a.refuse(ctx, entry, err)
 	}
 	u, ended, found, err := a.cfg.Store.ChangeUser(context.WithoutCancel(ctx), user, func(u User, _ Census) (User, error) {
 		if err := by.manages(u); err != nil {
 			return u, err
 		}
 		return change(u)
-	}, by.Audit(action, user, workspace))
+	}, entry)
 	switch {
 	case err != nil:
-		return User{}, Refusal(err)
+		return User{}, a.refuse(ctx, entry, Refusal(err))
 	case !found:
-		return User{}, NotFound("user")
+		return User{}, a.refuse(ctx, entry, NotFound("user"))
 	}
 	a.revoke(ended...)
 	return u, nil

@@ -79,9 +79,9 @@ var truthAsks = map[string]struct{ path, body string }{
 	"DELETE /api/auth/keys/{id}":      {path: "/api/auth/keys/KEY"},
 	"POST /api/auth/keys/{id}/rotate": {path: "/api/auth/keys/KEY/rotate"},
 
-	"GET /api/auth/sessions":         {},
-	"DELETE /api/auth/sessions":      {path: "/api/auth/sessions?user=usr_none"},
-	"DELETE /api/auth/sessions/{id}": {path: "/api/auth/sessions/none"},
+	"GET /api/auth/sessions":         {path: "/api/auth/sessions?user=USER"},
+	"DELETE /api/auth/sessions":      {path: "/api/auth/sessions?user=USER"},
+	"DELETE /api/auth/sessions/{id}": {path: "/api/auth/sessions/SESSION"},
 	"GET /api/auth/audit":            {},
 
 	"GET /health":       {},
@@ -91,12 +91,12 @@ var truthAsks = map[string]struct{ path, body string }{
 
 	"GET /auth/login":     {},
 	"POST /auth/login":    {},
-	"GET /auth/password":  {},
-	"POST /auth/password": {},
-	"GET /auth/style.css": {},
 	"GET /auth/setup":     {},
 	"POST /auth/setup":    {},
 	"GET /auth/setup.js":  {},
+	"GET /auth/password":  {},
+	"POST /auth/password": {},
+	"GET /auth/style.css": {},
 }
 
 // serviceAsks are the rows of the service behind.
@@ -174,6 +174,20 @@ func (tr *truthDoor) victim() string {
 	return u.ID
 }
 
+// victimsSession begins a session of another victim.
+func (tr *truthDoor) victimsSession() string {
+	user := tr.victim()
+	now := time.Now()
+	s := doorward.Session{
+		ID: "ses_of_" + user, Kind: doorward.KindUser, Subject: user, Credential: user, Org: doorward.Default, Workspaces: "shop",
+		Created: now, Ends: now.Add(time.Hour), AccessUntil: now.Add(time.Hour),
+	}
+	if err := tr.house.store.SignIn(context.Background(), s, 0, "nobody", 10, doorward.AuditEntry{Action: "session.create", Target: s.ID}); err != nil {
+		tr.t.Fatal(err)
+	}
+	return s.ID
+}
+
 // knock asks what the row says as this kind of caller and returns the status.
 func (tr *truthDoor) knock(method, path, body, caller string) int {
 	d, asks := tr.door, []ask{header("Sec-Fetch-Site", "same-origin")}
@@ -192,6 +206,13 @@ func (tr *truthDoor) knock(method, path, body, caller string) int {
 			id = tr.victim()
 		}
 		path, body = strings.ReplaceAll(path, "USER", id), strings.ReplaceAll(body, "USER", id)
+	}
+	if strings.Contains(path, "SESSION") {
+		id := "none"
+		if d == tr.door {
+			id = tr.victimsSession()
+		}
+		path = strings.ReplaceAll(path, "SESSION", id)
 	}
 	if strings.Contains(path, "KEY") {
 		id := "key_none"
