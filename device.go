@@ -92,7 +92,7 @@ func (a *Authority) deviceOf(ctx context.Context, by Caller, account string) (se
 }
 
 // deviceCounter is the name under which failures at account count that a device of its
-// user's makes. No username holds a space.
+// user's makes. No username holds a space, and who unlocks the account finds it by that.
 func deviceCounter(account, secret string) string {
 	hash := sha256.Sum256([]byte(secret))
 	return account + " " + base64.RawURLEncoding.EncodeToString(hash[:])

@@ -322,7 +322,8 @@ type LockoutStore interface {
 	CountFailure(ctx context.Context, account string, policy LockoutPolicy, a AuditEntry) (left time.Duration, err error)
 	// LockedFor returns the time until account's lock ends, 0 when it is not locked.
 	LockedFor(ctx context.Context, account string) (time.Duration, error)
-	// ClearFailures forgets what was counted for account.
+	// ClearFailures forgets what was counted for account, and for each of its devices: under its
+	// name, a space and more.
 	ClearFailures(ctx context.Context, account string, a AuditEntry) error
 }
 

@@ -106,7 +106,7 @@ func TestGuessesOfAnAddressAreLimited(t *testing.T) {
 		}
 		known = d.known("root", rootPassword, device(known))
 		d.login("root", wrongPassword, device(known)).refused(http.StatusUnauthorized, "invalid credentials")
-		_, refresh = d.rotated(refresh)
+		d.rotated(refresh)
 		d.exchange(machineToken, "app")
 		d.do("GET", "/api/pipelines", bearer(ended)).refused(http.StatusUnauthorized, "token blacklisted")
 		// And whoever comes from elsewhere is another.

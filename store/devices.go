@@ -77,6 +77,13 @@ func (s *Store) ForgetFailures(ctx context.Context, account, requestID string) e
 	})
 }
 
+// clearDeviceFailures forgets what was counted for the devices of account: under its name,
+// a space and what tells the device. What sorts between the two bounds begins so.
+func (t *tx) clearDeviceFailures(ctx context.Context, account string) error {
+	_, err := t.exec(ctx, `DELETE FROM lockouts WHERE account > $1 AND account < $2`, account+" ", account+"!")
+	return err
+}
+
 // voidDevices makes strangers of all browsers that a user has signed in with.
 func (t *tx) voidDevices(ctx context.Context, user string) error {
 	_, err := t.exec(ctx, `DELETE FROM devices WHERE user_id = $1`, user)

@@ -79,6 +79,9 @@ func (s *Store) ClearFailures(ctx context.Context, account string, a doorward.Au
 		if err := t.clearFailures(ctx, account, ""); err != nil {
 			return err
 		}
+		if err := t.clearDeviceFailures(ctx, account); err != nil {
+			return err
+		}
 		return t.audit(ctx, now, a)
 	})
 }

@@ -160,10 +160,20 @@ var deviceTests = []test{
 		for _, counter := range []string{"anna", "anna x", "berta"} {
 			k.count(counter, policy, 0)
 		}
+		k.count("annabel x", policy, 0)
+		k.count("anna y", policy, 0)
 		k.ok(k.ForgetFailures(k.ctx(), "anna x", ""))
+		k.lockedFor("anna y", time.Hour)
 		k.ok(k.ForgetFailures(k.ctx(), "nobody", ""))
 		k.lockedFor("anna x", 0)
 		k.lockedFor("anna", time.Hour)
+		k.lockedFor("berta", time.Hour)
+		k.count("anna x", policy, 0)
+		k.ok(k.ClearFailures(k.ctx(), "anna", entry("user.unlock"))) // and by hand those of all devices
+		for _, counter := range []string{"anna", "anna x", "anna y"} {
+			k.lockedFor(counter, 0)
+		}
+		k.lockedFor("annabel x", time.Hour)
 		k.lockedFor("berta", time.Hour)
 	}},
 }
