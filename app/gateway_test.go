@@ -1135,12 +1135,15 @@ func TestABodyOfARefusedRequestIsNotTakenForARequest(t *testing.T) {
 func TestOddHostsAreNotAnotherDoor(t *testing.T) {
 	t.Parallel()
 	d, e := gatewayDoor(t)
-	for _, host := range []string{"DOOR.EXAMPLE", "door.example.", "door.example:80", "[::1%25eth0]", "xn--nxasmq6b", "localhost", ""} {
+	for _, host := range []string{"DOOR.EXAMPLE", "door.example.", "door.example:80", "[::1]", "xn--nxasmq6b", "localhost", ""} {
 		for _, target := range []string{"/x", "/api/auth/me"} {
+			if host == "" && target == "/x" {
+				continue // see TestPT11WhatTheServiceIsAskedByWasJudged
+			}
 			d.wire(t, "GET "+target+" HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n").refused(http.StatusUnauthorized, "token required")
 		}
 	}
-	for _, lines := range []string{"Host: a\r\nHost: b\r\n", "Host: root@door\r\n", "Host: a b\r\n", ""} {
+	for _, lines := range []string{"Host: a\r\nHost: b\r\n", "Host: root@door\r\n", "Host: a b\r\n", "Host: [::1%25eth0]\r\n", ""} {
 		d.wire(t, "GET /x HTTP/1.1\r\n"+lines+machineKeyLine+"\r\n\r\n").want(http.StatusBadRequest)
 	}
 	if n := e.calls.Load(); n != 0 {

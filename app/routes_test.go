@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -128,7 +129,7 @@ func TestPublicRoutes(t *testing.T) {
 	d.clock.advance(23 * 3600 * 1e9)
 	revoked, _ := d.exchange(editorToken, "app")
 	d.do("POST", "/auth/logout", bearer(revoked)).want(http.StatusOK)
-	fresh, _ := d.exchange(editorToken, "app")
+	fresh, refresh := d.exchange(editorToken, "app")
 	root, rootCookie := d.signIn("root", rootPassword)
 	d.clock.advance(2 * 3600 * 1e9) // past the end of the first tokens alone
 	const foreign = "eyJhbGciOiJIUzI1NiJ9.e30.x"
@@ -149,8 +150,16 @@ func TestPublicRoutes(t *testing.T) {
 		{"Basic", []string{"Authorization: Basic eDp5"}, "anonymous", "", "Basic eDp5", "", ""},
 		{"Basic and a cookie", []string{"Authorization: Basic eDp5", "Cookie: brokoli_session=" + rootCookie}, "user", claimsOf(t, root).Subject, "Basic eDp5", "", ""},
 		{"theirs, and ours beside it", []string{"Authorization: Bearer " + foreign, "X-API-Key: " + machineKey}, "anonymous", "", "Bearer " + foreign, "", ""},
-		{"an expired one", []string{"Authorization: Bearer " + expired}, "anonymous", "", "Bearer " + expired, "", ""},
+		{"an expired one", []string{"Authorization: Bearer " + expired}, "anonymous", "", "", "", ""},
 		{"one signed out, which a service that knows the secret would take for good", []string{"Authorization: Bearer " + revoked}, "anonymous", "", "", "", ""},
+		{"a refresh token", []string{"Authorization: Bearer " + refresh}, "anonymous", "", "", "", ""},
+		{"a refresh token as a key", []string{"X-API-Key: " + refresh}, "anonymous", "", "", "", ""},
+		{"a cookie as a token", []string{"Authorization: Bearer " + rootCookie}, "anonymous", "", "", "", ""},
+		{"an access token as a key", []string{"X-API-Key: " + fresh}, "anonymous", "", "", "", ""},
+		{"one signed out, as a key", []string{"X-API-Key: " + revoked}, "anonymous", "", "", "", ""},
+		{"a token behind a tab", []string{"Authorization: Bearer\t" + fresh}, "anonymous", "", "", "", ""},
+		{"two tokens in a line", []string{"Authorization: Bearer x, Bearer " + editorToken}, "anonymous", "", "", "", ""},
+		{"a token in another scheme", []string{"Authorization: Token token=\"" + fresh + "\""}, "anonymous", "", "", "", ""},
 		{"a bad cookie", []string{"Cookie: brokoli_session=nonsense; a=b"}, "anonymous", "", "", "", "a=b"},
 		{"two cookies", []string{"Cookie: brokoli_session=" + rootCookie + "; brokoli_session=x; a=b"}, "anonymous", "", "", "", "a=b"},
 		{"a cookie from another site", []string{"Cookie: brokoli_session=" + rootCookie, "Sec-Fetch-Site: cross-site"}, "anonymous", "", "", "", ""},
@@ -172,7 +181,9 @@ func TestPublicRoutes(t *testing.T) {
 	if got := two.echoed().Header; got.Get("X-Auth-Kind") != "anonymous" {
 		t.Errorf("two that are none of ours: %v", got)
 	}
-	d.do("GET", "/hook/x", bearer(root), header("X-Workspace-ID", "nowhere")).refused(http.StatusForbidden, "insufficient permissions")
+	if got := d.do("GET", "/hook/x", bearer(root), header("X-Workspace-ID", "nowhere")).echoed().Header; got.Get("X-Auth-Kind") != "anonymous" || got.Get("Authorization") != "" {
+		t.Errorf("in a workspace that is not theirs: %v", got)
+	}
 	d.do("GET", "/hook/x", header("X-Workspace-ID", "nowhere")).want(http.StatusOK)
 	// While it cannot be read whether a token is good, it stays here and tells nobody who it is.
 	d.restart()
@@ -673,5 +684,66 @@ func TestExplain(t *testing.T) {
 	_, stdout, _ = runProgram(t, nil, "explain", "--data-dir", fresh.dir, "--open-mode", "never", "GET", "/x")
 	if want := "503 setup required: nobody asks for GET /x; closed until set up\n"; stdout != want {
 		t.Errorf("got %s", stdout)
+	}
+}
+
+// TestPT11WhatTheServiceIsAskedByWasJudged: the method, whatever its case, and the host, under each
+// name that it may have been asked by.
+func TestPT11WhatTheServiceIsAskedByWasJudged(t *testing.T) {
+	t.Parallel()
+	d, e := routedDoor(t, `routes:
+  - {path: /items/**, methods: [DELETE, POST], role: admin}
+  - {path: /items/**, role: viewer}
+  - {path: /read/**, methods: [GET], role: admin}
+  - {path: /by-host/**, host: "127.0.0.1", role: admin}
+  - {path: /by-host/**, host: "::1", role: admin}
+  - {path: /named/**, host: app.example.com, role: admin}
+  - {path: /named/**, host: pub.example.com, public: true}
+`, "trusted_proxies=127.0.0.1")
+	ask := func(line, host string, lines ...string) answer {
+		t.Helper()
+		if host != "-" {
+			lines = append(lines, "Host: "+host)
+		}
+		return d.wire(t, line+"\r\n"+strings.Join(append(lines, "Authorization: Bearer "+viewerToken, "Connection: close", "", ""), "\r\n"))
+	}
+	for _, method := range []string{"DELETE", "delete", "Delete", "dELETE", "post"} {
+		ask(method+" /items/7 HTTP/1.1", "x").refused(http.StatusForbidden, "insufficient permissions")
+	}
+	ask("GET /items/7 HTTP/1.1", "x").want(http.StatusOK)
+	ask("GET /read/7 HTTP/1.1", "x").want(http.StatusForbidden)
+	ask("HEAD /read/7 HTTP/1.1", "x").want(http.StatusForbidden)
+	n := e.calls.Load()
+	for _, host := range []string{"127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:80", "[0:0:0:0:0:0:0:1]"} {
+		ask("GET /by-host/x HTTP/1.1", host).want(http.StatusForbidden)
+	}
+	const none = "Host: must be given"
+	ask("GET /by-host/x HTTP/1.1", "").refused(http.StatusBadRequest, none)
+	ask("GET /by-host/x HTTP/1.0", "-").refused(http.StatusBadRequest, none)
+	ask("GET http:///by-host/x HTTP/1.1", "").want(http.StatusBadRequest)
+	ask("GET /by-host/x HTTP/1.1", "[::1%25lo]").want(http.StatusBadRequest)
+	// A proxy that is trusted may still pass on what a client said.
+	for _, c := range []struct{ host, said string }{{"app.example.com", "pub.example.com"}, {"pub.example.com", "app.example.com"}, {"app.example.com", "app.example.com"}} {
+		ask("GET /named/x HTTP/1.1", c.host, "X-Forwarded-Host: "+c.said).refused(http.StatusForbidden, "insufficient permissions")
+	}
+	if got := e.calls.Load() - n; got != 0 {
+		t.Errorf("the service was asked %d times", got)
+	}
+	ask("GET /named/x HTTP/1.1", "pub.example.com", "X-Forwarded-Host: pub.example.com").want(http.StatusOK)
+	ask("GET /health HTTP/1.0", "-").want(http.StatusOK) // as old load balancers ask
+}
+
+// TestNoTypeIsMadeUp: what the service has left open stays open, so that nosniff means something.
+func TestNoTypeIsMadeUp(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Content-Type"] = nil
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		_, _ = w.Write([]byte("<html><script>alert(1)</script>"))
+	}))
+	t.Cleanup(s.Close)
+	d := machineDoor(t, "upstream="+s.URL)
+	if a := d.do("GET", "/upload", apiKey(machineKey)).want(http.StatusOK); len(a.header["Content-Type"]) != 0 {
+		t.Errorf("Content-Type %q", a.header["Content-Type"])
 	}
 }

@@ -301,7 +301,7 @@ func TestIN9HeadsThatAreLong(t *testing.T) {
 func TestPT11HostsThatAreNone(t *testing.T) {
 	t.Parallel()
 	d, e := gatewayDoor(t)
-	for _, host := range []string{"door:x", "door:", "door:65536", "door:80:80", ":80", "[::1", "[::1]x", "::1", "[door]", "a..b", ".", "a,b", "a%41", "a;b", "a'b", "~"} {
+	for _, host := range []string{"door:x", "door:", "door:65536", "door:80:80", ":80", "[::1", "[::1]x", "::1", "[::1%25eth0]", "[door]", "a..b", ".", "a,b", "a%41", "a;b", "a'b", "~"} {
 		for _, path := range []string{"/x", "/api/auth/me", "/health", "/auth/nothing"} {
 			a := d.wire(t, "GET "+path+" HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n"+machineKeyLine+"\r\n\r\n")
 			a.refused(http.StatusBadRequest, "Host: is not a host name or address, with or without a port")
@@ -312,12 +312,8 @@ func TestPT11HostsThatAreNone(t *testing.T) {
 	if n := e.calls.Load(); n != 0 {
 		t.Errorf("the service was asked %d times", n)
 	}
-	for _, host := range []string{"DOOR.EXAMPLE", "door.example.", "door.example:80", "[::1]:80", "[::1%25eth0]", "xn--nxasmq6b", "a_b", "127.0.0.1", ""} {
-		want := strings.Replace(host, "%25eth0", "", 1) // a zone means nothing on another machine (RFC 6874, section 3), and net/http takes it away
-		if want == "" {
-			want = strings.TrimPrefix(e.URL, "http://")
-		}
-		if got := d.wire(t, "GET /x HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n"+machineKeyLine+"\r\n\r\n").echoed(); got.Host != want {
+	for _, host := range []string{"DOOR.EXAMPLE", "door.example.", "door.example:80", "[::1]:80", "xn--nxasmq6b", "a_b", "127.0.0.1"} {
+		if got := d.wire(t, "GET /x HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n"+machineKeyLine+"\r\n\r\n").echoed(); got.Host != host {
 			t.Errorf("%q arrives as %q", host, got.Host)
 		}
 	}

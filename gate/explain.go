@@ -55,6 +55,10 @@ func (p *Policy) explain(r *http.Request, pass *Pass, id doorward.Identity, aske
 		pass.rule = ruleForm
 		return err
 	}
+	if r.Host == "" {
+		pass.rule = ruleForm
+		return errNoHost
+	}
 	switch {
 	case p.Disabled:
 		pass.Identity, pass.rule = doorward.Anonymous, ruleDisabled

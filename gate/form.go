@@ -33,6 +33,10 @@ func (g *Gate) checkForm(r *http.Request) error {
 	return nil
 }
 
+// errNoHost refuses a request to the service that names no host, as HTTP/1.0 may: on the way
+// it would be given the service's own, which nobody has judged. Our own doors need none.
+var errNoHost = doorward.Invalid("Host", "must be given")
+
 // closeOld has the connection closed after an answer to HTTP/1.0. There net/http drops a
 // Transfer-Encoding unread, so what an earlier hop took for the body would be taken for
 // the next request (RFC 9112, section 6.1: the framing is faulty, and the connection to be closed).
@@ -83,7 +87,7 @@ func validHost(host string) bool {
 	}
 	if host[0] == '[' {
 		for i := 0; i < len(name); i++ {
-			if !unreserved(name[i]) && name[i] != ':' && name[i] != '%' {
+			if !unreserved(name[i]) && name[i] != ':' { // a zone means something on one machine alone
 				return false
 			}
 		}
@@ -123,6 +127,11 @@ func canonicalHost(host string) string {
 	name, _, ok := splitHost(host)
 	if !ok {
 		return ""
+	}
+	if host != "" && host[0] == '[' {
+		if a, err := netip.ParseAddr(name); err == nil {
+			return a.String() // the one way to write it (RFC 5952)
+		}
 	}
 	return strings.ToLower(strings.TrimSuffix(name, "."))
 }

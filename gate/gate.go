@@ -314,9 +314,13 @@ func (g *Gate) admit(r *http.Request, p *Pass) error {
 	}
 	var err error
 	p.rule = ""
-	if p.ruled, err = g.policy.judge(r.Method, canonicalHost(p.Host), p.form); err != nil {
+	if p.ruled, err = g.policy.judgeHosts(r.Method, canonicalHost(p.Host), canonicalHost(r.Host), p.form); err != nil {
 		p.rule = ruleForm
 		return err
+	}
+	if r.Host == "" {
+		p.rule = ruleForm
+		return errNoHost
 	}
 	if g.Disabled {
 		p.Identity, p.rule = doorward.Anonymous, ruleDisabled
@@ -351,42 +355,46 @@ func (g *Gate) admit(r *http.Request, p *Pass) error {
 }
 
 // welcome lets a request to a public route in. A good credential of ours tells who it is
-// and stays here; whatever is none of ours goes on as it is, the caller being nobody.
+// and stays here; whatever is none of ours goes on as it is, the caller being nobody. So is
+// who may not act where the request asks to.
 //
-// What we have signed and that is not good any more stays here too, nor does anything of
-// which it cannot be read whether it is good: a service that knows the secret would take it for good.
+// What we have signed and that is not good any more stays here too, in whatever place it
+// stands, nor does anything go on of which it cannot be read whether it is good: a service that knows the secret
+// would take it for good.
 func (g *Gate) welcome(r *http.Request, p *Pass) error {
 	p.Identity = doorward.Anonymous
-	p.StripAuthorization = false
-	for _, a := range r.Header["Authorization"] {
-		if token, ok := bearer(a); ok && g.ours(r, doorward.Presented{Via: doorward.FromBearer, Value: token}) {
-			p.StripAuthorization = true
-		}
-	}
+	p.StripAuthorization = slices.ContainsFunc(r.Header["Authorization"], func(v string) bool { return g.holdsOurs(r, v) })
 	keys := r.Header["X-Api-Key"]
-	p.KeepAPIKey = len(keys) > 0
-	for _, k := range keys {
-		if g.ours(r, doorward.Presented{Via: doorward.FromKeyHeader, Value: k}) {
-			p.KeepAPIKey = false
-		}
-	}
-	var somebody Pass
-	somebody.Host = p.Host
-	if err := g.identify(r, &somebody, ReadsAll); errors.Is(err, doorward.ErrForbidden) {
-		p.Identity, p.rule = somebody.Identity, somebody.rule // a workspace that the caller is no member of
-		return err
-	} else if err != nil || somebody.Identity.IsZero() || somebody.Identity.MustChange {
+	p.KeepAPIKey = len(keys) > 0 && !slices.ContainsFunc(keys, func(v string) bool { return g.holdsOurs(r, v) })
+	somebody := Pass{Host: p.Host, Secure: p.Secure}
+	if err := g.identify(r, &somebody, ReadsAll); err != nil || somebody.Identity.IsZero() || somebody.Identity.MustChange {
 		return nil
 	}
 	p.Identity, p.Shown = somebody.Identity, somebody.Shown
 	return nil
 }
 
-// ours reports whether what is shown is, or may be, a credential of ours.
-func (g *Gate) ours(r *http.Request, shown doorward.Presented) bool {
-	_, err := g.Authority.Authenticate(r.Context(), shown)
-	return err == nil || !errors.Is(err, doorward.ErrInvalidToken) && !errors.Is(err, doorward.ErrTokenExpired)
+// holdsOurs reports whether a header's value holds what is, or may be, a credential of ours,
+// read as loosely as any service would: the words of it, whatever the scheme.
+func (g *Gate) holdsOurs(r *http.Request, value string) bool {
+	words := 0
+	for word := range strings.FieldsFuncSeq(value, func(c rune) bool { return c == ' ' || c == '\t' || c == ',' || c == ';' || c == '"' }) {
+		if words++; words > maxWords {
+			return true // nobody's credential is so long a list
+		}
+		if g.Authority.Recognizes(word) {
+			return true
+		}
+		_, err := g.Authority.Authenticate(r.Context(), doorward.Presented{Via: doorward.FromKeyHeader, Value: word})
+		if err == nil || !errors.Is(err, doorward.ErrInvalidToken) {
+			return true
+		}
+	}
+	return false
 }
+
+// maxWords is how many words of a header's value are looked at for a credential of ours.
+const maxWords = 16
 
 // identified is identify where an unknown secret is somebody's guess at one: everywhere
 // but on public routes, where what is none of ours may be the service's.

@@ -3,6 +3,7 @@ package gate
 import (
 	"fmt"
 	"math"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -56,7 +57,7 @@ func NewMatcher(patterns []Pattern) (*Matcher, error) {
 		if err := checkHostPattern(p.Host); err != nil {
 			return nil, &PatternError{i, err}
 		}
-		p.Host = strings.ToLower(p.Host)
+		p.Host = canonicalPattern(p.Host)
 		segments, err := splitPattern(p.Path)
 		if err != nil {
 			return nil, &PatternError{i, err}
@@ -123,12 +124,27 @@ type patternSegment struct {
 	wild bool
 }
 
+// canonicalPattern is a host as canonicalHost would have it.
+func canonicalPattern(host string) string {
+	if isBareIPv6(host) {
+		return canonicalHost("[" + host + "]")
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
+
 func checkHostPattern(host string) error {
-	name := strings.TrimPrefix(host, "*.")
+	name := strings.TrimPrefix(strings.TrimSuffix(host, "."), "*.")
 	switch {
 	case host == "":
 		return nil
-	case strings.ContainsAny(name, "*/:@?# []\\%") && !isBareIPv6(name), name == "", strings.HasSuffix(name, "."), strings.HasPrefix(name, "."):
+	case strings.ContainsFunc(host, func(r rune) bool { return r > '~' }):
+		return fmt.Errorf("host: %q is not in ASCII; browsers send the form that begins with xn--, so write that", host)
+	case isBareIPv6(name):
+		if _, err := netip.ParseAddr(name); err != nil {
+			return fmt.Errorf("host: %q is not an address", host)
+		}
+		return nil
+	case strings.ContainsAny(name, "*/:@?# []\\%"), name == "", strings.HasSuffix(name, "."), strings.HasPrefix(name, "."):
 		return fmt.Errorf("host: %q is not a name like app.example.com or *.example.com, without a port", host)
 	}
 	return nil

@@ -111,7 +111,7 @@ func SameSite(next string) string {
 	// An encoded one is a name like any other to a browser until the service says otherwise.
 	r := &http.Request{URL: u}
 	f, err := canonicalPath(r)
-	if err != nil || f.opaque != "" {
+	if err != nil {
 		return "/"
 	}
 	u = &url.URL{Path: f.decoded, RawPath: f.escaped, RawQuery: u.RawQuery, ForceQuery: u.ForceQuery}

@@ -49,8 +49,14 @@ func (g *Gate) socketOrigin(r *http.Request) error {
 	if slices.Contains(g.TrustedOrigins, given[0]) {
 		return nil
 	}
-	u, err := url.Parse(given[0])
-	if err != nil || u.Host == "" || !strings.EqualFold(u.Host, r.Host) {
+	// An origin is a scheme and a host and nothing else (RFC 6454, section 6.2). Where it is
+	// known that we are reached by HTTPS, a page that came in clear is not ours.
+	secure := r.TLS != nil || g.secure && strings.EqualFold(r.Host, g.publicHost)
+	scheme, host, ok := strings.Cut(given[0], "://")
+	if !ok || host == "" || !strings.EqualFold(host, r.Host) || scheme != "https" && (scheme != "http" || secure) {
+		return doorward.ErrCrossOrigin
+	}
+	if site := r.Header["Sec-Fetch-Site"]; len(site) > 0 && (len(site) > 1 || site[0] != "same-origin") {
 		return doorward.ErrCrossOrigin
 	}
 	return nil

@@ -44,7 +44,11 @@ type Route struct {
 }
 
 func (rt *Route) pattern() Pattern {
-	return Pattern{Host: rt.Host, Path: rt.Path, Methods: rt.Methods, Fold: !rt.Public}
+	methods := rt.Methods
+	if slices.Contains(methods, http.MethodGet) && !slices.Contains(methods, http.MethodHead) {
+		methods = append(slices.Clone(methods), http.MethodHead) // it tells nearly as much
+	}
+	return Pattern{Host: rt.Host, Path: rt.Path, Methods: methods, Fold: !rt.Public}
 }
 
 // String says where the route stands and what it asks, for the log and for explain.
@@ -167,10 +171,41 @@ func (p *Policy) rule(method, host, path string) ruling {
 	return ruling{need: needEditor}
 }
 
-// judge finds what a canonical request to the service behind asks. A path that services
-// are known to read in more than one way is judged in each, and the strictest ruling
-// holds; so whichever way the service reads it, its caller satisfies that way's rule.
+// judge finds what a canonical request to the service behind asks. What services are known
+// to read in more than one way is judged in each, and the strictest ruling
+// holds; so whichever way the service reads it, its caller satisfies that way's rule. Some
+// take delete for DELETE, against RFC 9110, section 9.1; paths are read in the ways of form.readings.
 func (p *Policy) judge(method, host string, f form) (ruling, error) {
+	u, err := p.judgeAs(method, host, f)
+	if err != nil || !hasLower(method) {
+		return u, err
+	}
+	v, err := p.judgeAs(strings.ToUpper(method), host, f)
+	return stricter(u, v), err
+}
+
+// judgeHosts is judge for a request whose host is judged by the word of a trusted proxy,
+// while the service gets another: it must be let through under both names, since a proxy
+// may have passed on what a client said.
+func (p *Policy) judgeHosts(method, judged, sent string, f form) (ruling, error) {
+	u, err := p.judge(method, judged, f)
+	if err != nil || sent == judged {
+		return u, err
+	}
+	v, err := p.judge(method, sent, f)
+	return stricter(u, v), err
+}
+
+func hasLower(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if 'a' <= s[i] && s[i] <= 'z' {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Policy) judgeAs(method, host string, f form) (ruling, error) {
 	first := f.decoded
 	if f.opaque != "" {
 		first = f.opaque
@@ -240,15 +275,16 @@ func (u ruling) role() doorward.Role { return u.need.Role() }
 
 // preflight reports whether a CORS preflight may pass to the service: the route of the
 // request that it asks about says so, or that of the preflight itself.
-func (p *Policy) preflight(r *http.Request, host string, f form) bool {
+func (p *Policy) preflight(r *http.Request, judged string, f form) bool {
 	if !isPreflight(r) {
 		return false
 	}
-	asked, err := p.judge(r.Header["Access-Control-Request-Method"][0], host, f)
+	sent := canonicalHost(r.Host)
+	asked, err := p.judgeHosts(r.Header["Access-Control-Request-Method"][0], judged, sent, f)
 	if err == nil && asked.route != nil && asked.route.Preflight {
 		return true
 	}
-	itself, err := p.judge(r.Method, host, f)
+	itself, err := p.judgeHosts(r.Method, judged, sent, f)
 	return err == nil && itself.route != nil && itself.route.Preflight
 }
 

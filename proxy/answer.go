@@ -34,6 +34,11 @@ func (c *carriage) answer(res *http.Response) error {
 		return errStatus
 	}
 	c.own(h)
+	if len(h["Content-Type"]) == 0 {
+		// Else net/http guesses one, and what the service has left open, perhaps with nosniff
+		// beside it, would be declared to be a page.
+		c.w.Header()["Content-Type"] = nil
+	}
 	c.ownTrailer(res.Trailer) // what it announces
 	c.closeUnread()
 	if !c.load.switched && res.Body != http.NoBody {

@@ -1030,8 +1030,7 @@ func TestEveryPostgresStatementUsesAnIndex(t *testing.T) {
 	execute(t, db, `INSERT INTO memberships SELECT id, org, 'default' FROM users ON CONFLICT DO NOTHING`)
 	execute(t, db, `INSERT INTO lockouts SELECT 'account' || i, '', 0, $1::bigint + i * 1000 FROM generate_series(1, $2) i`, c.ms.Load(), 3*many)
 	execute(t, db, `
-		INSERT INTO api_keys SELECT 'key_' || i, sha256(i::text::bytea), 'brk_', 'a key', 'viewer', 'default', 'default', 'usr_' || i, 0, '', 0, 0, 0, 0, NULL, 0, 'a key'
-		INSERT INTO api_keys SELECT 'key_' || i, sha256(i::text::bytea), 'brk_', 'a key', 'viewer', 'org-' || i % 100, 'default', 'usr_' || i, 0, '', 0, 0, 0, 0, NULL, 0
+		INSERT INTO api_keys SELECT 'key_' || i, sha256(i::text::bytea), 'brk_', 'a key', 'viewer', 'org-' || i % 100, 'default', 'usr_' || i, 0, '', 0, 0, 0, 0, NULL, 0, 'a key'
 		FROM generate_series(1, $1) i`, many/4)
 	execute(t, db, `INSERT INTO changes SELECT i, 0, $1::bigint + i * 100, 'session_ended', 'ses_' || i, 0 FROM generate_series(1000, $2) i`, c.ms.Load(), many)
 	execute(t, db, `
