@@ -189,6 +189,7 @@ func (a *Authority) changeMembers(ctx context.Context, by Caller, workspace, use
 	case !found:
 		return User{}, a.refuse(ctx, entry, NotFound("user"))
 	}
+	a.holderChanged(u)
 	a.revoke(ended...)
 	return u, nil
 }

@@ -520,3 +520,24 @@ func TestExplainSaysWhereOneMayAct(t *testing.T) {
 		}
 	}
 }
+
+// TestAKeyDiesAtOnceWithItsOwnersMembership on the node that is told of it, however the
+// membership ends; others hear of it by the feed.
+func TestAKeyDiesAtOnceWithItsOwnersMembership(t *testing.T) {
+	onBoth(t, func(t *testing.T, on engine) {
+		d := on.door(t)
+		root := bearer(d.setUp())
+		d.orgs(root, map[string][]string{doorward.Default: {"lab"}})
+		for _, way := range []string{"removed", "changed"} {
+			id, token := d.newMember(root, "owner-"+way, "editor", doorward.Default, doorward.Default, "lab")
+			key := d.do("POST", "/api/auth/keys", bearer(token), jsonBody(`{"name":"k","role":"viewer","workspace":"lab"}`)).want(http.StatusCreated).str("key")
+			d.do("GET", "/api/auth/me", bearer(key)).want(http.StatusOK)
+			if way == "removed" {
+				d.do("DELETE", "/api/auth/workspaces/lab/members/"+id, root).want(http.StatusNoContent)
+			} else {
+				d.do("PATCH", "/api/auth/users/"+id, root, jsonBody(`{"workspaces":["default"]}`)).want(http.StatusOK)
+			}
+			d.do("GET", "/api/auth/me", bearer(key)).want(http.StatusUnauthorized)
+		}
+	})
+}

@@ -144,6 +144,10 @@ func (t *tx) roomForKey(ctx context.Context, owner string, limit int) error {
 
 // insertKey keeps k and lets every node know.
 func (t *tx) insertKey(ctx context.Context, k doorward.Key, hash doorward.SecretHash) error {
+	// Locked, so that it is not deleted in this moment: a key in no workspace is refused by the engine.
+	if _, err := t.lockWorkspace(ctx, k.Org, k.Workspace); err != nil {
+		return err
+	}
 	owner := sql.NullString{String: k.Owner, Valid: !k.Service()}
 	n, err := t.exec(ctx, `
 		INSERT INTO api_keys (id, sha256, prefix, name, canonical, role, org, workspace, owner, service, client_ids, created,
