@@ -473,7 +473,7 @@ func TestTheAuditLogAsCSVTakesNoMemory(t *testing.T) {
 	}
 	d := newDoor(t, "audit.retention=10000d")
 	root := d.setUp()
-	const n = 200_000
+	const n = 60_000
 	d.exec(`INSERT INTO audit (time, action, actor_kind, actor, actor_name, target, org, address, request_id, detail)
 		WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < ?)
 		SELECT 1700000000000 + n, 'test.many', 'user', 'usr_aaaaaaaaaaaaaaaaaaaaaaaa', 'somebody', 'usr_bbbbbbbbbbbbbbbbbbbbbbbb', 'default', '192.0.2.1', 'r' || n, 'in words, and some more of them' FROM i`, n)

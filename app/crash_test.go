@@ -158,7 +158,7 @@ type crashClient interface {
 func newCrash(t *testing.T, cluster *pgtest.Cluster) *crash {
 	t.Helper()
 	seed := crashSeed(t)
-	c := &crash{t: t, rounds: crashRounds(t, "DOORWARD_TEST_CRASH_ROUNDS", 20), dir: t.TempDir(), cluster: cluster}
+	c := &crash{t: t, rounds: crashRounds(t, "DOORWARD_TEST_CRASH_ROUNDS", 8), dir: t.TempDir(), cluster: cluster}
 	c.random = rand.New(rand.NewPCG(seed, 0))
 	if cluster != nil {
 		c.url = cluster.Database(t)

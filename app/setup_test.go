@@ -364,12 +364,12 @@ func TestKM9OpenModeOverTheWire(t *testing.T) {
 			status  int
 		}{
 			"this machine":                    {"GET /x HTTP/1.1\r\nHost: {door}\r\n\r\n", 200},
-			"no host":                         {"GET /x HTTP/1.0\r\n\r\n", 403},
-			"an empty host":                   {"GET /x HTTP/1.1\r\nHost:\r\n\r\n", 403},
+			"no host":                         {"GET /x HTTP/1.0\r\n\r\n", 400},
+			"an empty host":                   {"GET /x HTTP/1.1\r\nHost:\r\n\r\n", 400},
 			"two hosts":                       {"GET /x HTTP/1.1\r\nHost: {door}\r\nHost: evil.example\r\n\r\n", 400},
 			"another host in the target":      {"GET http://evil.example/x HTTP/1.1\r\nHost: {door}\r\n\r\n", 403},
-			"a user before the host":          {"GET http://localhost@evil.example/x HTTP/1.1\r\nHost: {door}\r\n\r\n", 403},
-			"a zone":                          {"GET /x HTTP/1.1\r\nHost: [::1%25lo]\r\n\r\n", 403},
+			"a user before the host":          {"GET http://localhost@evil.example/x HTTP/1.1\r\nHost: {door}\r\n\r\n", 400},
+			"a zone":                          {"GET /x HTTP/1.1\r\nHost: [::1%25lo]\r\n\r\n", 400},
 			"a dot after the name":            {"GET /x HTTP/1.1\r\nHost: localhost.\r\n\r\n", 403},
 			"a WebSocket of another site":     {"GET /x HTTP/1.1\r\nHost: {door}\r\nOrigin: https://evil.example\r\n" + socket + "\r\n", 403},
 			"a WebSocket of no site":          {"GET /x HTTP/1.1\r\nHost: {door}\r\nOrigin: null\r\n" + socket + "\r\n", 403},

@@ -223,9 +223,9 @@ func shapes() []shape {
 		{"an alias of Host", rawPost(fiveLong+"\r\nHo_st: a\r\nHost_: other.example", "hello"), "hello"},
 
 		// HTTP/1.0 knows no chunks: what comes behind is neither a body nor a request.
-		{"HTTP/1.0 with TE", "POST /x HTTP/1.0\r\n{key}\r\n" + chunked + "\r\n\r\n" + smuggled, ""},
-		{"HTTP/1.0 with TE, kept alive", "POST /x HTTP/1.0\r\n{key}\r\nConnection: keep-alive\r\n" + chunked + "\r\n\r\n" + smuggled, ""},
-		{"HTTP/1.0 with TE and CL", "POST /x HTTP/1.0\r\n{key}\r\nConnection: keep-alive\r\n" + fiveLong + "\r\n" + chunked + "\r\n\r\nhello" + smuggled, "hello"},
+		{"HTTP/1.0 with TE", "POST /x HTTP/1.0\r\nHost: x\r\n{key}\r\n" + chunked + "\r\n\r\n" + smuggled, ""},
+		{"HTTP/1.0 with TE, kept alive", "POST /x HTTP/1.0\r\nHost: x\r\n{key}\r\nConnection: keep-alive\r\n" + chunked + "\r\n\r\n" + smuggled, ""},
+		{"HTTP/1.0 with TE and CL", "POST /x HTTP/1.0\r\nHost: x\r\n{key}\r\nConnection: keep-alive\r\n" + fiveLong + "\r\n" + chunked + "\r\n\r\nhello" + smuggled, "hello"},
 	}
 	for _, te := range []string{
 		"xchunked", "chunkedx", "chunked, identity", "identity, chunked", "chunked, chunked", "gzip, chunked", "identity", "", ",chunked", "chunked,", "chunked;q=1",
