@@ -38,6 +38,8 @@ type Config struct {
 	// MaxStaleness is how old what is known of other nodes' changes may be, 5 s by
 	// default: past it tokens are refused until the store can be read again.
 	MaxStaleness time.Duration
+	// AssertionIssuer is the iss of assertions; "doorward" when empty.
+	AssertionIssuer string
 	// ReloadKeys makes the ring anew when another process has begun to sign with the key
 	// kid; nil for an Authority whose keys never change.
 	ReloadKeys func(kid string) (*KeyRing, error)
@@ -61,8 +63,9 @@ type Authority struct {
 	seen    *sessionSet[passed]
 	revoked *revocationSet
 
-	keys     atomic.Pointer[KeyRing]
-	forwards forwards
+	keys       atomic.Pointer[KeyRing]
+	forwards   forwards
+	assertions assertions
 
 	following sync.Mutex                // held by who reads the feed
 	cursor    int64                     // the last change read
@@ -94,6 +97,7 @@ func New(ctx context.Context, c Config) (*Authority, error) {
 	setDefault(&c.Lockout.Window, 15*time.Minute)
 	setDefault(&c.Lockout.Duration, 15*time.Minute)
 	setDefault(&c.Passwords.MinLength, 8)
+	setDefault(&c.AssertionIssuer, Issuer)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -112,6 +116,7 @@ func New(ctx context.Context, c Config) (*Authority, error) {
 	a := &Authority{
 		cfg: c, credentials: known,
 		seen: newSessionSet[passed](life), revoked: newRevocationSet(life),
+		assertions: newAssertions(),
 	}
 	a.keys.Store(c.Keys)
 	if err := a.start(ctx); err != nil {
@@ -260,6 +265,7 @@ func (a *Authority) Sweep(ctx context.Context) error {
 	now := a.cfg.Now()
 	a.seen.sweep(now) // before revoked: see Authority
 	a.revoked.sweep(now)
+	a.assertions.sweep(now)
 	return a.cfg.Store.Prune(ctx, a.cfg.Lockout.KeepFor())
 }
 

@@ -21,11 +21,14 @@ func TestDoorsAreDocumented(t *testing.T) {
 	b.WriteString(doorsIntro)
 	doors := api.Doors(api.Config{
 		CookieName: "brokoli_session", Health: &api.Health{}, HealthPath: "/health",
-		Metrics: http.NotFoundHandler(), MetricsPath: "/metrics",
+		Metrics: http.NotFoundHandler(), MetricsPath: "/metrics", JWKSPath: "/.well-known/jwks.json",
 	})
 	doors = append(doors, web.Doors(web.Config{CookieName: "brokoli_session"})...)
 	for _, d := range doors {
 		notes := []string{}
+		if d.Pattern == "/.well-known/jwks.json" {
+			notes = append(notes, "where there are public keys: `jwt.algorithm` or `assertion`")
+		}
 		if d.NoCredential != nil {
 			notes = append(notes, "while no user exists: `X-Setup-Code` or the operator's key")
 		}
