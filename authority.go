@@ -41,6 +41,8 @@ type Config struct {
 	// MaxStaleness is how old what is known of other nodes' changes may be, 5 s by
 	// default: past it tokens are refused until the store can be read again.
 	MaxStaleness time.Duration
+	// AssertionIssuer is the iss of assertions; "doorward" when empty.
+	AssertionIssuer string
 	// ReloadKeys makes the ring anew when another process has begun to sign with the key
 	// kid; nil for an Authority whose keys never change.
 	ReloadKeys func(kid string) (*KeyRing, error)
@@ -67,9 +69,10 @@ type Authority struct {
 	known keyTable // the API keys made at run time
 	uses  keyUses
 
-	keys     atomic.Pointer[KeyRing]
-	forwards forwards
-	refusals refusals
+	keys       atomic.Pointer[KeyRing]
+	forwards   forwards
+	assertions assertions
+	refusals   refusals
 
 	places atomic.Pointer[Places] // which organizations and workspaces there are
 
@@ -108,7 +111,7 @@ func New(ctx context.Context, c Config) (*Authority, error) {
 	life := max(c.AccessLife, c.SessionLife)
 	a := &Authority{
 		cfg: c, credentials: known,
-		seen: newSessionSet[passed](life), revoked: newRevocationSet(life), uses: newKeyUses(),
+		seen: newSessionSet[passed](life), revoked: newRevocationSet(life), uses: newKeyUses(), assertions: newAssertions(),
 	}
 	a.guesses = newGuesses(c.Guesses, c.Now)
 	a.keys.Store(c.Keys)
@@ -131,6 +134,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.Passwords.MinLength, 8)
 	setDefault(&c.KeyPrefix, "brk_")
 	setDefault(&c.AuditRetention, 400*24*time.Hour)
+	setDefault(&c.AssertionIssuer, Issuer)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -152,7 +156,7 @@ func Beside(c Config) (*Authority, error) {
 	}
 	c.setDefaults()
 	c.Credentials = nil
-	a := &Authority{cfg: c, seen: newSessionSet[passed](c.AccessLife), revoked: newRevocationSet(c.AccessLife), uses: newKeyUses()}
+	a := &Authority{cfg: c, seen: newSessionSet[passed](c.AccessLife), revoked: newRevocationSet(c.AccessLife), uses: newKeyUses(), assertions: newAssertions()}
 	a.keys.Store(&KeyRing{})
 	a.view.Store(&time.Time{})
 	a.beside = true
@@ -310,6 +314,7 @@ func (a *Authority) Sweep(ctx context.Context) error {
 	a.seen.sweep(now) // before revoked: see Authority
 	a.revoked.sweep(now)
 	a.forwards.sweep(now)
+	a.assertions.sweep(now)
 	a.guesses.sweep()
 	for _, e := range a.refusals.over(now) {
 		a.record(ctx, e)

@@ -32,8 +32,18 @@ type SigningKey struct {
 // verify them. Refresh and cookie tokens are signed with keys derived from the secret and
 // the salt (HKDF, RFC 5869), so that neither who shares the secret nor who has a copy of
 // the database, where the salt lives, can make one.
+//
+// A ring may have key pairs besides (WithKeyPairs), which then sign access tokens in place
+// of the secret, so that others can verify them and cannot make any.
 type KeyRing struct {
 	keys []ringKey // the current one first
+
+	access     *pairSigner     // of access tokens; nil: the current secret
+	hs256Until time.Time       // with access: until when the secrets verify access tokens
+	verifiers  []pairVerifier  // of access tokens
+	verified   *verifiedTokens // nil without verifiers
+	assertion  *pairSigner     // nil for none
+	published  []PublicKey
 }
 
 type ringKey struct {
@@ -95,11 +105,15 @@ func (k *ringKey) signer(use Use) *signer {
 	return k.signers[use-1]
 }
 
-// KeyID returns the kid of the current key.
-func (k *KeyRing) KeyID() string { return k.keys[0].id }
+// KeyID returns the ids of the keys that sign: the kid of the current secret, and with key
+// pairs the text of Signers.
+func (k *KeyRing) KeyID() string { return k.Signers().String() }
 
-// Has reports whether the key with id kid is on the ring, also past its end.
-func (k *KeyRing) Has(kid string) bool {
+// Has reports whether what the keys of kid sign can be checked with this ring. kid is what
+// the KeyID of a ring has returned; keys past their end count.
+func (k *KeyRing) Has(kid string) bool { return kid != "" && k.Lacks(ParseSigners(kid)) == Signers{} }
+
+func (k *KeyRing) hasSecret(kid string) bool {
 	return slices.ContainsFunc(k.keys, func(r ringKey) bool { return r.id == kid })
 }
 
@@ -113,6 +127,12 @@ func (k *KeyRing) Recognizes(token string) bool {
 			if strings.HasPrefix(token, s.header[:n]) && (len(token) == n || token[n] == '.') {
 				return true
 			}
+		}
+	}
+	for i := range k.verifiers {
+		n := len(k.verifiers[i].header) - 1
+		if strings.HasPrefix(token, k.verifiers[i].header[:n]) && (len(token) == n || token[n] == '.') {
+			return true
 		}
 	}
 	return false

@@ -65,6 +65,9 @@ type Claims struct {
 // token would be longer than MaxTokenLen. Only a very long workspace list can do the
 // latter once names are checked where they are made.
 func (k *KeyRing) Sign(use Use, c Claims) string {
+	if use == AccessToken && k.access != nil {
+		return k.signPair(&c)
+	}
 	s := k.keys[0].signer(use)
 	if s == nil {
 		return ""

@@ -37,6 +37,19 @@ func TestVerifyAllocatesOnce(t *testing.T) {
 	}
 }
 
+// A token by a key pair that was met before costs what one by the secret does.
+func TestVerifyByKeyPairAllocatesOnce(t *testing.T) {
+	for _, alg := range pairAlgorithms {
+		k := pairRing(t, alg)
+		token := k.Sign(doorward.AccessToken, personClaims())
+		var err error
+		n := testing.AllocsPerRun(200, func() { _, err = k.Verify(doorward.AccessToken, token, tokenNow) })
+		if err != nil || n > 1 {
+			t.Errorf("%s: Verify = %v, allocates %v times, want 1", alg, err, n)
+		}
+	}
+}
+
 func TestARefusalAllocatesNothing(t *testing.T) {
 	k := tokenRing(t)
 	token := k.Sign(doorward.AccessToken, personClaims())

@@ -16,6 +16,7 @@ type Config struct {
 	HealthPath  string       // "" with Health nil
 	Metrics     http.Handler // nil: no metrics door
 	MetricsPath string
+	JWKSPath    string // "": no door of public keys
 }
 
 type api struct {
@@ -78,6 +79,9 @@ func Doors(c Config) []gate.Door {
 	}
 	if c.Metrics != nil && c.MetricsPath != "" {
 		doors = append(doors, gate.Door{Method: get, Pattern: c.MetricsPath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: a.metrics})
+	}
+	if c.JWKSPath != "" {
+		doors = append(doors, gate.Door{Method: get, Pattern: c.JWKSPath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: a.jwks})
 	}
 	return doors
 }

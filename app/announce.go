@@ -34,6 +34,9 @@ func (h *house) announce(ctx context.Context, addr net.Addr, console io.Writer) 
 	if s.MetricsPath != "" && s.MetricsListen == "" {
 		own = append(own, s.MetricsPath)
 	}
+	if s.publishesKeys() && s.JWKSPath != "" {
+		own = append(own, s.JWKSPath)
+	}
 	h.log.Info("these paths are answered here and never reach the service", "paths", own)
 
 	base := baseURL(s, addr)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"doorward"
 	"doorward/api"
 	"doorward/gate"
 	"doorward/proxy"
@@ -33,7 +34,7 @@ func (h *house) openService() (func(http.ResponseWriter, *http.Request, *gate.Pa
 			return nil, err
 		}
 		return func(w http.ResponseWriter, r *http.Request, pass *gate.Pass) {
-			h.sample.ServeHTTP(w, proxy.Dress(r, passage(pass), names, forward))
+			h.sample.ServeHTTP(w, proxy.Dress(r, h.passage(pass, "sample"), names, forward))
 		}, nil
 	}
 	var ways []*proxy.Proxy
@@ -54,14 +55,15 @@ func (h *house) openService() (func(http.ResponseWriter, *http.Request, *gate.Pa
 		ways = append(ways, p)
 	}
 	return func(w http.ResponseWriter, r *http.Request, pass *gate.Pass) {
-		ways[pass.Upstream].Carry(w, r, passage(pass))
+		ways[pass.Upstream].Carry(w, r, h.passage(pass, behind[pass.Upstream].Name))
 	}, nil
 }
 
-// passage tells the corridor what the door has decided.
-func passage(p *gate.Pass) proxy.Passage {
+// passage tells the corridor what the door has decided, and signs it for the service
+// called audience where that is asked for.
+func (h *house) passage(p *gate.Pass, audience string) proxy.Passage {
 	return proxy.Passage{
-		Identity: p.Identity, RequestID: p.RequestID, Client: p.Client, Forwarded: p.Forwarded,
+		Identity: p.Identity, Assertion: h.authority.Assertion(p.Identity, audience), RequestID: p.RequestID, Client: p.Client, Forwarded: p.Forwarded,
 		Proto: p.Proto(), Host: p.Host, Path: p.Path, RawPath: p.RawPath,
 		DropAuthorization: p.StripAuthorization, KeepAPIKey: p.KeepAPIKey, Bearer: p.Bearer,
 	}
@@ -113,4 +115,12 @@ func (k *knock) answer(ctx context.Context) error {
 	}
 	k.at, k.last = k.now(), err
 	return err
+}
+
+// assertionIssuer is who signs assertions: this server, as it is reached.
+func assertionIssuer(s Settings) string {
+	if s.PublicURL == nil {
+		return doorward.Issuer
+	}
+	return s.PublicURL.Scheme + "://" + s.PublicURL.Host
 }

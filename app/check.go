@@ -37,6 +37,12 @@ func (l *loaded) checkSecrets() {
 	for n, s := range l.JWTPreviousSecrets {
 		l.problem(doorward.CheckSecret(fmt.Sprintf("%s entry %d", l.where("jwt.previous_secrets"), n+1), s))
 	}
+	for _, p := range []keyPlace{accessKeys(l.Settings), assertionKeys(l.Settings)} {
+		l.problem(p.check())
+		if p.algorithm != "" && p.given == nil && l.Database.URL != nil && !l.refused[p.setting] {
+			l.problem(fmt.Errorf("%s: must be given with a PostgreSQL database where %s is %s, the same on every node; make it with: openssl genpkey -algorithm %s", p.setting, p.chooses, p.algorithm, opensslName(p.algorithm)))
+		}
+	}
 	// Who holds a machine's secret must not thereby hold the one that signs tokens.
 	signing := append([]doorward.Secret{l.JWTSecret}, l.JWTPreviousSecrets...)
 	for _, s := range signing {
@@ -109,12 +115,28 @@ func (l *loaded) checkFiles() {
 	if l.Database.Path != "" && (l.Database.Path == secret || l.Database.Path == previousPath(secret)) {
 		l.conflict("names.secret_file", "is the database's own file")
 	}
+	for _, p := range []keyPlace{accessKeys(l.Settings), assertionKeys(l.Settings)} {
+		if p.path == secret || p.path == previousPath(secret) {
+			l.conflict("names.secret_file", "is %s", p.what)
+		}
+		if p.path == l.Database.Path {
+			l.conflict("database", "is %s", p.what)
+		}
+	}
 }
 
 func (l *loaded) checkPaths() {
-	for _, p := range []struct{ key, path string }{{"paths.health", l.HealthPath}, {"paths.metrics", l.MetricsPath}} {
+	for _, p := range []struct{ key, path string }{{"paths.health", l.HealthPath}, {"paths.metrics", l.MetricsPath}, {"paths.jwks", l.JWKSPath}} {
 		if l.PathPrefix != "" && (within(p.path, l.PathPrefix+"/auth") || within(p.path, l.PathPrefix+"/api/auth")) {
 			l.conflict(p.key, "%q must not lie within /auth/ or /api/auth/ below %s", p.path, l.where("paths.prefix"))
+		}
+	}
+	if l.JWKSPath != "" && l.publishesKeys() {
+		switch {
+		case l.HealthPath != "" && (l.JWKSPath == l.HealthPath || l.JWKSPath == l.HealthPath+"/live" || l.JWKSPath == l.HealthPath+"/ready"):
+			l.conflict("paths.jwks", "%q is taken by %s", l.JWKSPath, l.where("paths.health"))
+		case l.JWKSPath == l.MetricsPath && l.MetricsListen == "":
+			l.conflict("paths.jwks", "%q is taken by %s", l.JWKSPath, l.where("paths.metrics"))
 		}
 	}
 	switch {

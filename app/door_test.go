@@ -17,7 +17,7 @@ import (
 func documentedDoors() []gate.Door {
 	doors := api.Doors(api.Config{
 		CookieName: "brokoli_session", Health: &api.Health{}, HealthPath: "/health",
-		Metrics: http.NotFoundHandler(), MetricsPath: "/metrics",
+		Metrics: http.NotFoundHandler(), MetricsPath: "/metrics", JWKSPath: "/.well-known/jwks.json",
 	})
 	return append(doors, web.Doors(web.Config{CookieName: "brokoli_session"})...)
 }
@@ -45,6 +45,9 @@ func doorsPage() string {
 	b.WriteString(doorsIntro)
 	for _, d := range documentedDoors() {
 		notes := []string{}
+		if d.Pattern == "/.well-known/jwks.json" {
+			notes = append(notes, "where there are public keys: `jwt.algorithm` or `assertion`")
+		}
 		if d.NoCredential != nil {
 			notes = append(notes, "while no user exists: `X-Setup-Code` or the operator's key")
 		}

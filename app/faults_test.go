@@ -779,7 +779,7 @@ func (r *faultRun) open(h *house) error {
 		return err
 	}
 	return h.openGate(func(w http.ResponseWriter, q *http.Request, pass *gate.Pass) {
-		behind := proxy.Dress(q, passage(pass), proxy.Names{Cookies: []string{s.CookieName}}, "")
+		behind := proxy.Dress(q, h.passage(pass, "sample"), proxy.Names{Cookies: []string{s.CookieName}}, "")
 		r.seen = r.serviceSees(behind.Header)
 		gate.WriteRaw(w, http.StatusOK, "{}")
 	})

@@ -369,7 +369,7 @@ func TestOurPathsCanBeMoved(t *testing.T) {
 // identityHeaders are what the service is always told, empty when there is nothing to say.
 var identityHeaders = []string{
 	"X-Forwarded-User", "X-Auth-Subject", "X-Auth-Kind", "X-Auth-Role", "X-Auth-Organization", "X-Auth-Workspace",
-	"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Request-Id",
+	"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Request-Id", "X-Doorward-Assertion",
 }
 
 // spoofed are lines of a client that would like to be somebody else.
@@ -377,6 +377,7 @@ var spoofed = []string{
 	"X-Forwarded-User: spoofed", "x-auth-subject: spoofed", "X-AUTH-KIND: spoofed", "X-Auth-Role: spoofed", "X-Auth-Role: spoofed",
 	"X-Auth-Organization: spoofed", "X-Auth-Workspace: spoofed", "X-Request-ID: spoofed", "X-Forwarded-For: spoofed, 198.51.100.66",
 	"X-Forwarded-Host: spoofed.example", "X-Forwarded-Proto: https", "Forwarded: for=198.51.100.66;host=spoofed", "X-Real-IP: 198.51.100.66",
+	"X-Doorward-Assertion: spoofed", "x_doorward_assertion: spoofed", "X.Doorward-Assertion: spoofed", "X-Doorward-Status: spoofed",
 	"X_Auth_Role: spoofed", "X.Auth.Role: spoofed", "X-Auth_Role: spoofed", "x_forwarded_user: spoofed", "X-Auth-Email: spoofed", "X-Auth--Role: spoofed",
 	"X-Original-URL: /spoofed", "X-Rewrite-URL: /spoofed", "X-HTTP-Method-Override: spoofed", "X-HTTP-Method: spoofed", "X-Method-Override: spoofed",
 	"Remote-User: spoofed", "X-Remote-User: spoofed", "X-Organization-ID: default", "X_Organization_ID: spoofed", "X-Setup-Code: spoofed", "X_Workspace_ID: spoofed", "X_API_Key: spoofed",

@@ -37,6 +37,7 @@ const maxHotAllocations = 4
 func TestHotPath(t *testing.T) {
 	if os.Getenv(hotPathVariable) != "" {
 		hotPath(t)
+		t.Run("signed by key pairs", func(t *testing.T) { hotPath(t, "jwt.algorithm=EdDSA", "assertion=ES256") })
 		return
 	}
 	t.Parallel()
@@ -51,9 +52,9 @@ func TestHotPath(t *testing.T) {
 	t.Logf("%s", out)
 }
 
-func hotPath(t *testing.T) {
+func hotPath(t *testing.T, settings ...string) {
 	service := quietService(t)
-	d, store := hotDoor(t, "upstream="+service.String())
+	d, store := hotDoor(t, append(settings, "upstream="+service.String())...)
 	root := d.setUp()
 	_, person, session := d.newUser(root, "ada", "editor")
 	machine, refresh := d.exchange(machineToken, "app")

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 
 	"doorward"
@@ -25,6 +26,13 @@ func (h *house) keyRing(ctx context.Context, salt []byte, current doorward.Secre
 	if err != nil {
 		return nil, err
 	}
+	signing, err := h.store.KeyID(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the database: %w", err)
+	}
+	if keys, err = h.pairRing(ctx, keys, doorward.ParseSigners(signing), rand.Reader); err != nil {
+		return nil, err
+	}
 	_, err = h.knownKeyID(ctx, keys)
 	return keys, err
 }
@@ -36,8 +44,8 @@ func (h *house) knownKeyID(ctx context.Context, keys *doorward.KeyRing) (string,
 	if err != nil {
 		return "", fmt.Errorf("cannot read the database: %w", err)
 	}
-	if kid != "" && !keys.Has(kid) && h.settings.Database.URL != nil {
-		return "", fmt.Errorf("jwt.previous_secrets: lacks the secret that signs on this database (kid %s), so this node could not check the others' tokens; add it there, or give it as jwt.secret", kid)
+	if kid != "" && h.settings.Database.URL != nil {
+		return kid, lacking(keys.Lacks(doorward.ParseSigners(kid)))
 	}
 	return kid, nil
 }
@@ -56,8 +64,12 @@ func (h *house) keepKeyID(ctx context.Context, keys *doorward.KeyRing) error {
 	}
 	switch {
 	case before == "":
+	case keys.Has(before) && doorward.ParseSigners(before).Secret == keys.Signers().Secret:
+		h.log.InfoContext(ctx, "other key pairs sign than before; what was signed before is still accepted", "kid", keys.KeyID(), "before", before)
 	case keys.Has(before):
 		h.log.InfoContext(ctx, "the signing secret is another than before; what the one before has signed is still accepted", "kid", keys.KeyID(), "before", before)
+	case keys.Lacks(doorward.ParseSigners(before)).Secret == "":
+		h.warnings = append(h.warnings, fmt.Sprintf("another key pair signs than before (%s, not %s), and the public key of the one before is not there: what it has signed is not accepted any more", keys.KeyID(), before))
 	default:
 		h.warnings = append(h.warnings, fmt.Sprintf("the signing secret is another than before (kid %s, not %s), and the one before is not in jwt.previous_secrets: tokens made before are not accepted any more", keys.KeyID(), before))
 	}
@@ -70,11 +82,16 @@ func (h *house) reloadKeys(salt []byte) func(kid string) (*doorward.KeyRing, err
 	if h.settings.Database.URL != nil {
 		return nil
 	}
-	return func(string) (*doorward.KeyRing, error) {
+	return func(kid string) (*doorward.KeyRing, error) {
 		current, previous, _, err := signingSecrets(h.settings, nil)
 		if err != nil {
 			return nil, err
 		}
-		return doorward.NewKeyRing(salt, current, previous...)
+		keys, err := doorward.NewKeyRing(salt, current, previous...)
+		if err != nil {
+			return nil, err
+		}
+		keys, _, err = withKeyPairs(keys, h.settings, doorward.ParseSigners(kid).HS256Until, nil)
+		return keys, err
 	}
 }

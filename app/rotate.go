@@ -16,7 +16,7 @@ import (
 )
 
 type secretCmd struct {
-	Rotate secretRotateCmd `cmd:"" help:"Sign with a new secret from now on; nobody is signed out."`
+	Rotate secretRotateCmd `cmd:"" help:"Sign with a new secret and new key pairs from now on; nobody is signed out."`
 }
 
 type secretRotateCmd struct {
@@ -44,8 +44,10 @@ func (c *secretRotateCmd) Run(ctx context.Context, p *program, src *sources) err
 	switch {
 	case l.Database.URL != nil:
 		return fmt.Errorf("with PostgreSQL the secret is given by a setting, so there is no file to rotate: %s", howTo)
-	case l.JWTSecret != nil:
-		return fmt.Errorf("%s is given, so the secret file does not sign: %s", l.where("jwt.secret"), howTo)
+	}
+	given := fmt.Errorf("%s is given, so the secret file does not sign: %s", l.where("jwt.secret"), howTo)
+	if l.JWTSecret != nil && !keyFiles(l.Settings) {
+		return given
 	}
 	kept, err := openBeside(ctx, l.Settings, time.Now)
 	if err != nil {
@@ -55,6 +57,12 @@ func (c *secretRotateCmd) Run(ctx context.Context, p *program, src *sources) err
 	done, err := rotateSecret(ctx, l.Settings, kept, c.Now, p.random, time.Now())
 	if err != nil {
 		return err
+	}
+	if done.KeyID == "" {
+		if len(done.KeyPairs) == 0 {
+			return given
+		}
+		p.warn(given.Error())
 	}
 	for _, w := range done.warnings {
 		p.warn(w)
@@ -71,8 +79,9 @@ func (c *secretRotateCmd) Run(ctx context.Context, p *program, src *sources) err
 
 // rotated is what a rotation came to. It holds no secret.
 type rotated struct {
-	KeyID    string        `json:"kid"`      // signs from now on
-	Previous []acceptedKey `json:"previous"` // what these have signed is still accepted
+	KeyID    string        `json:"kid"`                 // of the secret, which signs from now on; empty where it stays
+	KeyPairs []string      `json:"key_pairs,omitempty"` // the kids of those that sign from now on
+	Previous []acceptedKey `json:"previous"`            // what these have signed is still accepted
 	warnings []string
 }
 
@@ -90,7 +99,14 @@ func (r rotated) String() string {
 	if words == nil {
 		words = []string{"what was signed before is refused"}
 	}
-	return fmt.Sprintf("the signing secret was rotated: kid %s signs from now on; %s", r.KeyID, strings.Join(words, "; "))
+	what, kids := "the signing secret was rotated: kid %s signs from now on; %s", strings.Join(append([]string{r.KeyID}, r.KeyPairs...), ", kid ")
+	switch {
+	case r.KeyID == "":
+		what, kids = "the key pairs were rotated: kid %s signs from now on; %s", strings.Join(r.KeyPairs, ", kid ")
+	case len(r.KeyPairs) > 0:
+		what = "the signing secret and the key pairs were rotated: kid %s sign from now on; %s"
+	}
+	return fmt.Sprintf(what, kids, strings.Join(words, "; "))
 }
 
 // rotateSecret replaces the secret in the file by a new one, lets the database know, and
@@ -123,11 +139,26 @@ type rotation struct {
 	atOnce   bool
 	fresh    doorward.Secret
 	keep     []doorward.SigningKey
+	keys     []keyRotation
+	signing  doorward.Signers // what the database remembers, and is then told
+	random   io.Reader
+	now      time.Time
 	warnings []string
 }
 
 func planRotation(ctx context.Context, s Settings, kept doorward.Store, atOnce bool, random io.Reader, now time.Time) (*rotation, error) {
-	r := &rotation{store: kept, path: secretPath(s), previous: previousPath(secretPath(s)), atOnce: atOnce}
+	r := &rotation{store: kept, path: secretPath(s), previous: previousPath(secretPath(s)), atOnce: atOnce, random: random, now: now}
+	remembered, err := kept.KeyID(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.signing = doorward.ParseSigners(remembered)
+	if err := r.planKeys(ctx, s); err != nil {
+		return nil, err
+	}
+	if s.JWTSecret != nil {
+		return r, nil // it is given, and stays
+	}
 	old, err := readSecretFile(r.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no secret file %s: a server makes it when it starts without jwt.secret; name its directory with --data-dir", r.path)
@@ -145,10 +176,7 @@ func planRotation(ctx context.Context, s Settings, kept doorward.Store, atOnce b
 	if err != nil {
 		return nil, err
 	}
-	signing, err := kept.KeyID(ctx)
-	if err != nil {
-		return nil, err
-	}
+	signing := r.signing.Secret
 	if signing != "" && signing != doorward.KeyID(old) && !holds(earlier, signing) {
 		said := fmt.Sprintf("the server on this database signs with another secret (kid %s) than the one in %s (kid %s)", signing, r.path, doorward.KeyID(old))
 		if !atOnce {
@@ -246,10 +274,21 @@ func keepAlso(keys []doorward.SigningKey, secret doorward.Secret, until time.Tim
 // signed out who was not to be. The old secret is kept before it is replaced, and the
 // server hears of it when there is something to read.
 func (r *rotation) steps() []func(context.Context) error {
-	if r.atOnce {
-		return []func(context.Context) error{r.replace, r.forget, r.tell}
+	var steps []func(context.Context) error
+	switch {
+	case r.fresh == nil:
+	case r.atOnce:
+		steps = append(steps, r.replace, r.forget)
+	default:
+		steps = append(steps, r.keepOld, r.replace)
 	}
-	return []func(context.Context) error{r.keepOld, r.replace, r.tell}
+	if len(r.keys) > 0 {
+		steps = append(steps, r.replaceKeys)
+	}
+	if len(steps) == 0 {
+		return nil
+	}
+	return append(steps, r.tell)
 }
 
 func (r *rotation) keepOld(context.Context) error {
@@ -290,7 +329,13 @@ func (r *rotation) forget(context.Context) error {
 }
 
 func (r *rotation) tell(ctx context.Context) error {
-	kid := doorward.KeyID(r.fresh)
+	if r.fresh != nil {
+		r.signing.Secret = doorward.KeyID(r.fresh)
+	}
+	if r.atOnce || !r.now.Before(r.signing.HS256Until) {
+		r.signing.HS256Until = time.Time{}
+	}
+	kid := r.signing.String()
 	if err := r.store.SetKeyID(ctx, kid, auditByHand("secret.rotate", kid, "")); err != nil {
 		return fmt.Errorf("the secret was replaced, but a running server could not be told, and goes on with the one before: restart it (%w)", err)
 	}
@@ -298,9 +343,18 @@ func (r *rotation) tell(ctx context.Context) error {
 }
 
 func (r *rotation) done() rotated {
-	done := rotated{KeyID: doorward.KeyID(r.fresh), Previous: []acceptedKey{}, warnings: r.warnings}
+	done := rotated{Previous: []acceptedKey{}, warnings: r.warnings}
+	if r.fresh != nil {
+		done.KeyID = doorward.KeyID(r.fresh)
+	}
 	for _, k := range r.keep {
 		done.Previous = append(done.Previous, acceptedKey{KeyID: doorward.KeyID(k.Secret), Until: k.Until})
+	}
+	for _, k := range r.keys {
+		done.KeyPairs = append(done.KeyPairs, k.fresh.Current.Public().KeyID)
+		for _, o := range k.fresh.Others {
+			done.Previous = append(done.Previous, acceptedKey{KeyID: o.KeyID, Until: o.Until})
+		}
 	}
 	return done
 }
@@ -309,7 +363,8 @@ func (r *rotation) done() rotated {
 // the secret of kid, with which the last server signed until it stopped, is accepted for
 // as long as if it were rotated out now. The caller holds the lock.
 func finishRotation(ctx context.Context, s Settings, kept doorward.Store, current doorward.Secret, now time.Time) (again bool, err error) {
-	kid, err := kept.KeyID(ctx)
+	remembered, err := kept.KeyID(ctx)
+	kid := doorward.ParseSigners(remembered).Secret
 	if err != nil || kid == doorward.KeyID(current) {
 		return false, err
 	}

@@ -238,8 +238,8 @@ func (h *house) openAuthority(ctx context.Context, current doorward.Secret, prev
 		Guesses:      guessPolicy(s),
 		Passwords:    doorward.PasswordPolicy{MinLength: s.PasswordMinLength},
 		MaxStaleness: s.MaxStaleness, AuditRetention: s.AuditRetention,
-		ReloadKeys: h.reloadKeys(salt),
-		Now:        h.now, Rand: rand.Reader, Log: h.log,
+		ReloadKeys: h.reloadKeys(salt), AssertionIssuer: assertionIssuer(s),
+		Now: h.now, Rand: rand.Reader, Log: h.log,
 	})
 	if err != nil {
 		return err
@@ -330,6 +330,9 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 // doors is the table of all that is ours to answer.
 func doors(s Settings, a *doorward.Authority, health *api.Health, metrics http.Handler) []gate.Door {
 	c := api.Config{Authority: a, Prefix: s.PathPrefix, CookieName: s.CookieName, Health: health, HealthPath: s.HealthPath}
+	if s.publishesKeys() {
+		c.JWKSPath = s.JWKSPath
+	}
 	if s.MetricsListen == "" {
 		c.Metrics, c.MetricsPath = metrics, s.MetricsPath
 	}

@@ -25,6 +25,8 @@ type Settings struct {
 	AuthEnabled        *bool           // nil when unset, which is not the same as either
 	JWTSecret          doorward.Secret // nil when not given: the secret file decides
 	JWTPreviousSecrets []doorward.Secret
+	JWTAlgorithm       string          // of access tokens: HS256, EdDSA or ES256
+	JWTSigningKeys     doorward.Secret // PEM; nil when not given: the file decides
 	JWTExpiry          time.Duration
 	JWTRefreshExpiry   time.Duration
 	SessionLifetime    time.Duration // a person's
@@ -38,13 +40,16 @@ type Settings struct {
 
 	TrustedProxies         []netip.Prefix
 	TrustedProxiesAllowAny bool
-	TrustedOrigins         []string // as browsers send them in Origin
-	PublicURL              *url.URL // scheme and host only; nil when unset
-	ForwardCredentials     string   // ForwardOff, ForwardAsSent or ForwardBearer
+	TrustedOrigins         []string        // as browsers send them in Origin
+	PublicURL              *url.URL        // scheme and host only; nil when unset
+	ForwardCredentials     string          // ForwardOff, ForwardAsSent or ForwardBearer
+	Assertion              string          // AssertionOff, EdDSA or ES256
+	AssertionKeys          doorward.Secret // as JWTSigningKeys
 
 	PathPrefix    string // empty, or /x without a slash at its end
 	HealthPath    string // empty when off
 	MetricsPath   string // empty when off
+	JWKSPath      string // empty when off
 	MetricsListen string // host:port; empty to serve metrics with the rest
 
 	LockoutAttempts   int
@@ -171,6 +176,12 @@ func (s *Settings) table() []group {
 			{key: "forward_credentials", fallback: ForwardOff, metavar: "off|as_sent|bearer",
 				help: "credentials that the service gets: none, the client's own, or the session's access token",
 				set:  text(&s.ForwardCredentials, oneOf(ForwardOff, ForwardAsSent, ForwardBearer))},
+			{key: "assertion", fallback: AssertionOff, metavar: "off|EdDSA|ES256",
+				help: "send the service X-Doorward-Assertion, who asks as a signed JWT of 60 s: off, EdDSA or ES256",
+				set:  text(&s.Assertion, oneOf(AssertionOff, string(doorward.EdDSA), string(doorward.ES256)))},
+			{key: "assertion_keys", unset: "a file in data_dir, generated at first start", metavar: "PEM", secret: true,
+				help: "key pair that signs assertions, and public keys of others, as in jwt.signing_keys",
+				set:  secret(&s.AssertionKeys, anyBytes)},
 		}},
 		{"Storage", []setting{
 			{key: "data_dir", fallback: ".", metavar: "DIR",
@@ -213,6 +224,12 @@ func (s *Settings) table() []group {
 			{key: "jwt.previous_secrets", unset: "none", metavar: "SECRETS", secret: true, list: true,
 				help: "secrets whose tokens are still accepted",
 				set:  secrets(&s.JWTPreviousSecrets)},
+			{key: "jwt.algorithm", fallback: string(doorward.HS256), metavar: "HS256|EdDSA|ES256",
+				help: "how access tokens are signed: HS256 with the secret, EdDSA or ES256 with a key pair, whose public key others verify by",
+				set:  text(&s.JWTAlgorithm, oneOf(string(doorward.HS256), string(doorward.EdDSA), string(doorward.ES256)))},
+			{key: "jwt.signing_keys", unset: "a file in data_dir, generated at first start", metavar: "PEM", secret: true,
+				help: "key pair that signs access tokens, one PKCS #8 private key, and public keys of others that are accepted",
+				set:  secret(&s.JWTSigningKeys, anyBytes)},
 			{key: "jwt.expiry", fallback: "24h", metavar: "DURATION",
 				help:       "life of an access token",
 				documented: []string{"STROMBOLI_JWT_EXPIRY"},
@@ -265,6 +282,9 @@ func (s *Settings) table() []group {
 			{key: "paths.metrics", fallback: "/metrics", metavar: "PATH|off",
 				help: "path of the Prometheus metrics",
 				set:  text(&s.MetricsPath, pathOrOff)},
+			{key: "paths.jwks", fallback: "/.well-known/jwks.json", metavar: "PATH|off",
+				help: "path of the public keys, where there are any (jwt.algorithm, assertion)",
+				set:  text(&s.JWKSPath, pathOrOff)},
 			{key: "metrics.listen", unset: "none", metavar: "HOST:PORT",
 				help: "serve metrics on an address of their own instead",
 				set:  text(&s.MetricsListen, hostPortOrNothing)},

@@ -39,13 +39,13 @@ func clean(h http.Header, keepKey bool) {
 // its descendants (RFC 3875, section 4.1.18: WSGI, PHP, Rack) make one variable of
 // X-Auth-Role, x_auth_role and, some of them, X.Auth.Role.
 //
-// X-Forwarded- and X-Auth- go as whole classes, so that no name which a service may come
+// X-Forwarded-, X-Auth- and X-Doorward- go as whole classes, so that no name which a service may come
 // to trust is missed; a service that has a header of its own there must rename it.
 func fateOf(name string) fate {
 	var buf [64]byte
 	b := plain(&buf, name)
 	for _, class := range [...]string{
-		"x-forwarded-", "x-auth-", // who, and how they came
+		"x-forwarded-", "x-auth-", "x-doorward-", // who, and how they came
 		"x-original-", "x-rewrite-", // another target than the one judged
 		"x-http-method", "remote-", "x-remote-",
 	} {

@@ -8,7 +8,7 @@ import (
 )
 
 // coat is what a request wears on its way: its header as the service receives it. It is
-// used again, since the ten headers that are ours would otherwise make each request's map
+// used again, since the headers that are ours would otherwise make each request's map
 // grow, at three allocations or more; but only once the transport has provably let go of
 // it. The service can answer before a request is written, and what writes it then still
 // reads the map when Carry is over.

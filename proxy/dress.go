@@ -14,6 +14,7 @@ import (
 // nowhere, on the way to "/".
 type Passage struct {
 	Identity  doorward.Identity // who; zero for nobody
+	Assertion string            // X-Doorward-Assertion: the same, signed; empty where that is off
 	RequestID string            // X-Request-ID
 	Client    netip.Addr        // the client's address as judged
 
@@ -44,7 +45,7 @@ type Names struct {
 const AsSent = "as_sent"
 
 // worn counts the headers that wear writes.
-const worn = 10
+const worn = 11
 
 // Dress returns a copy of r for a handler in this process: cleaned, stripped and dressed
 // as a request to a service behind would be, its path the canonical one, without
@@ -100,6 +101,7 @@ func (pass *Passage) wear(h http.Header, remote string, values *[worn]string) {
 		{"X-Auth-Role", string(id.Role)},
 		{"X-Auth-Organization", id.Org},
 		{"X-Auth-Workspace", id.Workspace},
+		{"X-Doorward-Assertion", pass.Assertion},
 		{"X-Request-Id", pass.RequestID},
 		{"X-Forwarded-For", pass.forwardedFor(remote)},
 		{"X-Forwarded-Host", pass.Host},

@@ -34,7 +34,7 @@ var ada = doorward.Identity{
 // passage is what a door would have decided for ada coming from this machine.
 func passage(r *http.Request) proxy.Passage {
 	return proxy.Passage{
-		Identity: ada, RequestID: "req-1", Client: netip.MustParseAddr("127.0.0.1"),
+		Identity: ada, Assertion: "a.signed.word", RequestID: "req-1", Client: netip.MustParseAddr("127.0.0.1"),
 		Proto: "https", Host: "judged.example", Path: r.URL.Path, RawPath: r.URL.RawPath,
 	}
 }
@@ -42,7 +42,7 @@ func passage(r *http.Request) proxy.Passage {
 // worn is what passage says of ada in headers.
 var worn = map[string]string{
 	"X-Forwarded-User": "ada", "X-Auth-Subject": "usr_1", "X-Auth-Kind": "user", "X-Auth-Role": "admin",
-	"X-Auth-Organization": "lovelace", "X-Auth-Workspace": "engine", "X-Request-Id": "req-1",
+	"X-Auth-Organization": "lovelace", "X-Auth-Workspace": "engine", "X-Doorward-Assertion": "a.signed.word", "X-Request-Id": "req-1",
 	"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "judged.example", "X-Forwarded-Proto": "https",
 }
 
