@@ -281,10 +281,18 @@ func (a *Authority) Sweep(ctx context.Context) error {
 // Revoked is the number of ended sessions remembered, for the metrics.
 func (a *Authority) Revoked() int64 { return a.revoked.len() }
 
+// endKept is how long an end is remembered at the least: a request may outlast the last
+// token of its session, and whoever asks about it by Recheck does so more often.
+const endKept = time.Minute
+
 // revoke makes sessions that the store has ended dead here. It is called after the store has
 // made it durable and before anybody is told.
 func (a *Authority) revoke(ended ...EndedSession) {
+	least := a.cfg.Now().Add(endKept)
 	for _, e := range ended {
+		if e.Until.Before(least) {
+			e.Until = least
+		}
 		a.revoked.add(e.ID, e.Until)
 	}
 }

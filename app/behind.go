@@ -33,7 +33,7 @@ func (h *house) openService() (func(http.ResponseWriter, *http.Request, *gate.Pa
 			return nil, err
 		}
 		return func(w http.ResponseWriter, r *http.Request, pass *gate.Pass) {
-			h.sample.ServeHTTP(w, proxy.Dress(r, passage(pass), names, forward))
+			proxy.Serve(w, proxy.Dress(r, passage(pass), names, forward), pass, h.sample)
 		}, nil
 	}
 	var ways []*proxy.Proxy
@@ -63,7 +63,7 @@ func passage(p *gate.Pass) proxy.Passage {
 	return proxy.Passage{
 		Identity: p.Identity, RequestID: p.RequestID, Client: p.Client, Forwarded: p.Forwarded,
 		Proto: p.Proto(), Host: p.Host, Path: p.Path, RawPath: p.RawPath,
-		DropAuthorization: p.StripAuthorization, KeepAPIKey: p.KeepAPIKey, Bearer: p.Bearer,
+		DropAuthorization: p.StripAuthorization, KeepAPIKey: p.KeepAPIKey, Bearer: p.Bearer, Ends: p,
 	}
 }
 

@@ -121,6 +121,7 @@ type house struct {
 	authority *doorward.Authority
 	sample    *sample.Service // nil with an upstream
 	metrics   *metrics
+	gate      *gate.Gate
 	handler   http.Handler
 	warnings  []string
 }
@@ -309,13 +310,13 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 		},
 		CookieName: s.CookieName, PublicURL: s.PublicURL, TrustedOrigins: s.TrustedOrigins, TrustedProxies: s.TrustedProxies,
 		MaxHeaders: s.Limits.Headers, BodyTimeout: s.Limits.BodyTimeout, MaxUpload: s.Limits.BodyBytes,
-		ForwardBearer: s.ForwardCredentials == ForwardBearer,
-		Log:           h.log, Refused: h.metrics.refused,
+		ForwardBearer: s.ForwardCredentials == ForwardBearer, OutliveToken: s.StreamsOutliveToken,
+		Log: h.log, Refused: h.metrics.refused,
 	})
 	if err != nil {
 		return err
 	}
-	h.handler = h.metrics.count(g, h.log)
+	h.gate, h.handler = g, h.metrics.count(g, h.log)
 	return nil
 }
 
@@ -341,6 +342,7 @@ func (h *house) runBeside(ctx context.Context) (stop func()) {
 	var all sync.WaitGroup
 	all.Go(func() { h.authority.Follow(ctx) })
 	all.Go(func() { h.sweep(ctx) })
+	all.Go(func() { h.gate.EndStreams(ctx) })
 	all.Go(func() { h.authority.RecordKeyUse(ctx) })
 	return func() {
 		cancel()

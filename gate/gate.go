@@ -35,6 +35,10 @@ type Config struct {
 	BodyTimeout time.Duration // for a body that a door reads to arrive, and for its answer to be taken; 0 is 20 seconds
 	MaxUpload   int64         // bytes of a body that goes to the service; 0 is no limit
 
+	// OutliveToken lets a request under way go on when the token that it showed expires,
+	// until its session ends. See Gate.EndStreams.
+	OutliveToken bool
+
 	Log     *slog.Logger
 	Refused func(status int, message string) // told of every refusal, for the metrics
 }
@@ -44,6 +48,7 @@ type Gate struct {
 	Config
 	policy     *Policy
 	ids        requestIDs
+	streams    streams
 	origins    *http.CrossOriginProtection
 	secure     bool   // PublicURL says https
 	publicHost string // of PublicURL
@@ -114,6 +119,8 @@ type Pass struct {
 	ruled ruling // what a route asks, where rule does not say it
 	rule  string // which rule decided, for the log
 	idAs  [1]string
+
+	stream stream // while it is carried
 }
 
 // decided says which rule decided, for the log and for explain.
