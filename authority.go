@@ -39,6 +39,9 @@ type Config struct {
 	// MaxStaleness is how old what is known of other nodes' changes may be, 5 s by
 	// default: past it tokens are refused until the store can be read again.
 	MaxStaleness time.Duration
+	// OutliveToken lets requests under way go on when the token expires that they showed,
+	// until its session ends. Whether they do is for whoever asks Recheck about them.
+	OutliveToken bool
 	// ReloadKeys makes the ring anew when another process has begun to sign with the key
 	// kid; nil for an Authority whose keys never change.
 	ReloadKeys func(kid string) (*KeyRing, error)
@@ -281,20 +284,26 @@ func (a *Authority) Sweep(ctx context.Context) error {
 // Revoked is the number of ended sessions remembered, for the metrics.
 func (a *Authority) Revoked() int64 { return a.revoked.len() }
 
-// endKept is how long an end is remembered at the least: a request may outlast the last
-// token of its session, and whoever asks about it by Recheck does so more often.
-const endKept = time.Minute
-
 // revoke makes sessions that the store has ended dead here. It is called after the store has
 // made it durable and before anybody is told.
 func (a *Authority) revoke(ended ...EndedSession) {
-	least := a.cfg.Now().Add(endKept)
 	for _, e := range ended {
-		if e.Until.Before(least) {
-			e.Until = least
+		if a.cfg.OutliveToken {
+			e.Until = later(e.Until, a.cfg.Now().Add(endKept))
 		}
 		a.revoked.add(e.ID, e.Until)
 	}
+}
+
+// endKept is how long an end is remembered at the least where requests may outlive the last
+// token of their session: Recheck is asked about each of them more often.
+const endKept = time.Minute
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // newID makes an id of 128 random bits. Where there is no randomness there is nothing to be secure with.

@@ -42,6 +42,12 @@ func (a *Authority) recheckSecret(ctx context.Context, shown Presented, id Ident
 	return nil
 }
 
+// OutlivesToken reports whether a request of id's that is under way may go on when the token
+// expires that it showed, until SessionEnds.
+func (a *Authority) OutlivesToken(id Identity) bool {
+	return a.cfg.OutliveToken && id.Session != ""
+}
+
 // SessionEnds reads until when the session id may last at the longest, unless it has ended:
 // then the error is ErrTokenBlacklisted.
 func (a *Authority) SessionEnds(ctx context.Context, id string) (time.Time, error) {

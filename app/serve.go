@@ -237,6 +237,7 @@ func (h *house) openAuthority(ctx context.Context, current doorward.Secret, prev
 		RefreshRules: doorward.RefreshRules{RetryWindow: s.RefreshRetryWindow, Strict: s.RefreshReuse == RefreshStrict},
 		Lockout:      doorward.LockoutPolicy{Attempts: s.LockoutAttempts, Window: s.LockoutWindow, Duration: s.LockoutDuration},
 		Passwords:    doorward.PasswordPolicy{MinLength: s.PasswordMinLength},
+		OutliveToken: s.StreamsOutliveToken,
 		MaxStaleness: s.MaxStaleness,
 		ReloadKeys:   h.reloadKeys(salt),
 		Now:          h.now, Rand: rand.Reader, Log: h.log,
@@ -310,8 +311,8 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 		},
 		CookieName: s.CookieName, PublicURL: s.PublicURL, TrustedOrigins: s.TrustedOrigins, TrustedProxies: s.TrustedProxies,
 		MaxHeaders: s.Limits.Headers, BodyTimeout: s.Limits.BodyTimeout, MaxUpload: s.Limits.BodyBytes,
-		ForwardBearer: s.ForwardCredentials == ForwardBearer, OutliveToken: s.StreamsOutliveToken,
-		Log: h.log, Refused: h.metrics.refused,
+		ForwardBearer: s.ForwardCredentials == ForwardBearer,
+		Log:           h.log, Refused: h.metrics.refused,
 	})
 	if err != nil {
 		return err

@@ -35,10 +35,6 @@ type Config struct {
 	BodyTimeout time.Duration // for a body that a door reads to arrive, and for its answer to be taken; 0 is 20 seconds
 	MaxUpload   int64         // bytes of a body that goes to the service; 0 is no limit
 
-	// OutliveToken lets a request under way go on when the token that it showed expires,
-	// until its session ends. See Gate.EndStreams.
-	OutliveToken bool
-
 	Log     *slog.Logger
 	Refused func(status int, message string) // told of every refusal, for the metrics
 }

@@ -118,7 +118,7 @@ type doomed struct {
 
 // EndStreams ends requests under way, until ctx ends: those whose caller would not be let
 // in any more, since the session was ended or the key removed, here or on another node,
-// since the token has expired (unless Config.OutliveToken), or since nobody knows what
+// since the token has expired (unless the Authority's Config.OutliveToken), or since nobody knows what
 // other nodes have ended. Call it once, in a goroutine of its own; without it requests
 // last as long as they last.
 func (g *Gate) EndStreams(ctx context.Context) {
@@ -151,7 +151,7 @@ func (g *Gate) recheck(ctx context.Context) {
 			err := g.Authority.Recheck(ctx, p.Shown, p.Identity, until)
 			switch {
 			case err == nil:
-			case g.OutliveToken && errors.Is(err, doorward.ErrTokenExpired) && p.Identity.Session != "" && p.stream.until.Load() == 0:
+			case errors.Is(err, doorward.ErrTokenExpired) && g.Authority.OutlivesToken(p.Identity) && p.stream.until.Load() == 0:
 				expired = append(expired, p)
 			default:
 				end = append(end, doomed{p, err})
