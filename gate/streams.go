@@ -44,6 +44,7 @@ type streamList struct {
 type stream struct {
 	prev, next *Pass        // held like the list
 	until      atomic.Int64 // Unix seconds from which the session is known to be over; 0: by Identity.Expires
+	doomed     bool         // for recheck alone
 
 	mu    sync.Mutex
 	end   func(cause error) // nil while nobody has said how
@@ -140,6 +141,7 @@ func (g *Gate) EndStreams(ctx context.Context) {
 func (g *Gate) recheck(ctx context.Context) {
 	var end []doomed
 	var expired []*Pass
+	first := 0 // of those in end
 	for i := range g.streams.lists {
 		l := &g.streams.lists[i]
 		l.mu.Lock()
@@ -155,9 +157,16 @@ func (g *Gate) recheck(ctx context.Context) {
 				expired = append(expired, p)
 			default:
 				end = append(end, doomed{p, err})
+				if !p.stream.doomed {
+					p.stream.doomed = true
+					first++
+				}
 			}
 		}
 		l.mu.Unlock()
+	}
+	if first > 0 {
+		g.Log.LogAttrs(ctx, slog.LevelInfo, "requests under way ended: whoever made them would not be let in any more", slog.Int("requests", first))
 	}
 	for _, d := range end {
 		go g.endOne(ctx, d)
@@ -177,7 +186,7 @@ func (g *Gate) endOne(ctx context.Context, d doomed) {
 	first := d.pass.stream.cause == nil
 	d.pass.stream.mu.Unlock()
 	if first {
-		g.Log.LogAttrs(ctx, slog.LevelInfo, "request under way ended", slog.String("cause", d.cause.Error()),
+		g.Log.LogAttrs(ctx, slog.LevelDebug, "request under way ended", slog.String("cause", d.cause.Error()),
 			slog.String("request_id", d.pass.RequestID), slog.String("path", d.pass.Path), slog.String("subject", d.pass.Identity.Subject))
 	}
 	d.pass.end(d.cause)

@@ -246,13 +246,14 @@ func TestAnEndReachesWhoTakesNothing(t *testing.T) {
 func TestAnEndIsOfOneRequestAlone(t *testing.T) {
 	t.Parallel()
 	everyWay(t, func(t *testing.T, client func(*testing.T) *http.Client, service func(*testing.T, http.HandlerFunc) string) {
-		var broken atomic.Int64
+		var broken, asked atomic.Int64
 		addr := gateway(t, proxy.Config{Upstream: parse(t, service(t, echo)), Stall: time.Minute}, func(r *http.Request) proxy.Passage {
 			p := passage(r)
 			if r.URL.Path == "/ends" {
 				e := newEnder()
 				p.Ends = e
-				go e.now(doorward.ErrTokenBlacklisted)
+				// Some before the request is sent, some after its answer, most in between.
+				time.AfterFunc(time.Duration(asked.Add(1)%64)*50*time.Microsecond, func() { e.now(doorward.ErrTokenBlacklisted) })
 			}
 			return p
 		})

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"doorward"
@@ -33,7 +34,8 @@ type socket struct {
 
 	writing sync.Mutex // held by who writes
 	sent    frames
-	over    bool // nothing may be written any more
+	over    bool        // nothing may be written any more
+	said    atomic.Bool // a close frame of ours was the last
 
 	shut     sync.Once
 	shutting error
@@ -75,7 +77,8 @@ func (s *socket) sayClose() {
 		return
 	}
 	s.over = true
-	_, _ = s.Conn.Write(closeFrame(s.ending()))
+	_, err := s.Conn.Write(closeFrame(s.ending()))
+	s.said.Store(err == nil)
 	s.letGo()
 }
 
@@ -174,7 +177,7 @@ func (s *socket) CloseWrite() error {
 // Close is net.Conn's. After a close frame it waits a moment for the client to read it.
 func (s *socket) Close() error {
 	s.shut.Do(func() {
-		if s.ending() != nil && s.CloseWrite() == nil {
+		if s.said.Load() && s.CloseWrite() == nil {
 			_ = s.Conn.SetReadDeadline(time.Now().Add(closeWait))
 			_, _ = io.Copy(io.Discard, s.Conn)
 		}
