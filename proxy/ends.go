@@ -104,10 +104,10 @@ func (c *carriage) end(cause error) {
 	case e.giveUp != nil:
 		e.giveUp(cause)
 	case e.asked != nil:
-		// Deprecated because it does nothing for HTTP/2, which is not asked of it here. It
-		// is the one way to end a request to the service that costs the others nothing. One that
+		// The one way to end a request to the service that costs all others nothing. One that
 		// the transport does not know yet, or any more, is left alone; the door asks again.
-		c.p.transport.CancelRequest(e.asked) //nolint:staticcheck // see above
+		//lint:ignore SA1019 it does nothing for HTTP/2, which is not asked of it here; should it ever do nothing at all, TestAnEndReachesWhoHasSentMore says so
+		c.p.transport.CancelRequest(e.asked)
 	}
 	rc := http.NewResponseController(e.w)
 	_ = rc.SetReadDeadline(past)

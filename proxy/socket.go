@@ -15,7 +15,7 @@ import (
 
 // closeWait is how long the end of a WebSocket may take: first until the frame is over that
 // the service is in the middle of, then until the client has had the close frame.
-const closeWait = 250 * time.Millisecond
+const closeWait = 200 * time.Millisecond
 
 // socket is a client's connection that has been taken over, as a WebSocket's is. What is
 // written to it is followed from frame to frame, so that it can be ended with a close frame
@@ -45,7 +45,8 @@ func newSocket(conn net.Conn, patience time.Duration, webSocket bool) *socket {
 	return &socket{Conn: conn, patience: patience, closed: make(chan struct{}), sent: frames{unknown: !webSocket}}
 }
 
-// end ends the socket and what it is joined to, within twice closeWait. It does not wait for it.
+// end ends the socket and what it is joined to, within three times closeWait. It does not
+// wait for it.
 func (s *socket) end(cause error, back io.Closer) {
 	s.setting.Lock()
 	defer s.setting.Unlock()
@@ -77,6 +78,7 @@ func (s *socket) sayClose() {
 		return
 	}
 	s.over = true
+	_ = s.Conn.SetWriteDeadline(time.Now().Add(closeWait)) // anew: the machine may be busy
 	_, err := s.Conn.Write(closeFrame(s.ending()))
 	s.said.Store(err == nil)
 	s.letGo()
@@ -96,6 +98,7 @@ func (s *socket) letGo() {
 // cut ends the socket wherever it stands, but lets the client read a close frame.
 func (s *socket) cut() {
 	s.writing.Lock() // who writes has no time left
+	s.sayClose()     // if that has not come to it: the machine may be busy
 	waits := s.over
 	s.over = true
 	s.writing.Unlock()
