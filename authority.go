@@ -43,6 +43,9 @@ type Config struct {
 	MaxStaleness time.Duration
 	// AssertionIssuer is the iss of assertions; "doorward" when empty.
 	AssertionIssuer string
+	// OutliveToken lets requests under way go on when the token expires that they showed,
+	// until its session ends. Whether they do is for whoever asks Recheck about them.
+	OutliveToken bool
 	// ReloadKeys makes the ring anew when another process has begun to sign with the key
 	// kid; nil for an Authority whose keys never change.
 	ReloadKeys func(kid string) (*KeyRing, error)
@@ -331,8 +334,22 @@ func (a *Authority) Revoked() int64 { return a.revoked.len() }
 // made it durable and before anybody is told.
 func (a *Authority) revoke(ended ...EndedSession) {
 	for _, e := range ended {
+		if a.cfg.OutliveToken {
+			e.Until = later(e.Until, a.cfg.Now().Add(endKept))
+		}
 		a.revoked.add(e.ID, e.Until)
 	}
+}
+
+// endKept is how long an end is remembered at the least where requests may outlive the last
+// token of their session: Recheck is asked about each of them more often.
+const endKept = time.Minute
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // newID makes an id of 128 random bits. Where there is no randomness there is nothing to be secure with.

@@ -34,7 +34,7 @@ func (h *house) openService() (func(http.ResponseWriter, *http.Request, *gate.Pa
 			return nil, err
 		}
 		return func(w http.ResponseWriter, r *http.Request, pass *gate.Pass) {
-			h.sample.ServeHTTP(w, proxy.Dress(r, h.passage(pass, "sample"), names, forward))
+			proxy.Serve(w, proxy.Dress(r, h.passage(pass, "sample"), names, forward), pass, h.sample)
 		}, nil
 	}
 	var ways []*proxy.Proxy
@@ -65,7 +65,7 @@ func (h *house) passage(p *gate.Pass, audience string) proxy.Passage {
 	return proxy.Passage{
 		Identity: p.Identity, Assertion: h.authority.Assertion(p.Identity, audience), RequestID: p.RequestID, Client: p.Client, Forwarded: p.Forwarded,
 		Proto: p.Proto(), Host: p.Host, Path: p.Path, RawPath: p.RawPath,
-		DropAuthorization: p.StripAuthorization, KeepAPIKey: p.KeepAPIKey, Bearer: p.Bearer,
+		DropAuthorization: p.StripAuthorization, KeepAPIKey: p.KeepAPIKey, Bearer: p.Bearer, Ends: p,
 	}
 }
 

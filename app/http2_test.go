@@ -568,7 +568,7 @@ func TestRE5HTTP2Abuse(t *testing.T) { //nolint:paralleltest // see above
 			for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 				var stacks strings.Builder
 				_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
-				if !strings.Contains(stacks.String(), "http2serverConn") && !strings.Contains(stacks.String(), "gate.(*Gate)") {
+				if !strings.Contains(stacks.String(), "http2serverConn") && !strings.Contains(stacks.String(), "gate.(*Gate).ServeHTTP") {
 					break
 				}
 				if time.Now().After(end) {

@@ -121,6 +121,7 @@ type house struct {
 	authority *doorward.Authority
 	sample    *sample.Service // nil with an upstream
 	metrics   *metrics
+	gate      *gate.Gate
 	handler   http.Handler
 	warnings  []string
 }
@@ -237,6 +238,7 @@ func (h *house) openAuthority(ctx context.Context, current doorward.Secret, prev
 		Lockout:      doorward.LockoutPolicy{Attempts: s.LockoutAttempts, Window: s.LockoutWindow, Duration: s.LockoutDuration},
 		Guesses:      guessPolicy(s),
 		Passwords:    doorward.PasswordPolicy{MinLength: s.PasswordMinLength},
+		OutliveToken: s.StreamsOutliveToken,
 		MaxStaleness: s.MaxStaleness, AuditRetention: s.AuditRetention,
 		ReloadKeys: h.reloadKeys(salt), AssertionIssuer: assertionIssuer(s),
 		Now: h.now, Rand: rand.Reader, Log: h.log,
@@ -323,7 +325,7 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 	if err != nil {
 		return err
 	}
-	h.handler = h.metrics.count(g, h.log)
+	h.gate, h.handler = g, h.metrics.count(g, h.log)
 	return nil
 }
 
@@ -352,6 +354,7 @@ func (h *house) runBeside(ctx context.Context) (stop func()) {
 	var all sync.WaitGroup
 	all.Go(func() { h.authority.Follow(ctx) })
 	all.Go(func() { h.sweep(ctx) })
+	all.Go(func() { h.gate.EndStreams(ctx) })
 	all.Go(func() { h.authority.RecordKeyUse(ctx) })
 	return func() {
 		cancel()

@@ -34,6 +34,8 @@ type Settings struct {
 	RefreshRetryWindow time.Duration // zero or more
 	RefreshReuse       string        // RefreshDetect or RefreshStrict
 
+	StreamsOutliveToken bool
+
 	APITokens []APIToken
 	APIKey    doorward.Secret // nil for none
 	OpenMode  string          // OpenAuto, OpenAlways or OpenNever
@@ -250,6 +252,9 @@ func (s *Settings) table() []group {
 			{key: "refresh.reuse", fallback: RefreshDetect, metavar: "detect|strict",
 				help: "strict: any second use of a refresh token ends the session",
 				set:  text(&s.RefreshReuse, oneOf(RefreshDetect, RefreshStrict))},
+			{key: "streams.outlive_token", fallback: "false", toggle: true,
+				help: "let a stream under way go on when its token expires, until its session ends",
+				set:  text(&s.StreamsOutliveToken, truth)},
 		}},
 		{"Guessing", []setting{
 			{key: "lockout.attempts", fallback: "5", metavar: "N",

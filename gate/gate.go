@@ -47,6 +47,7 @@ type Gate struct {
 	Config
 	policy     *Policy
 	ids        requestIDs
+	streams    streams
 	origins    *http.CrossOriginProtection
 	secure     bool   // PublicURL says https
 	publicHost string // of PublicURL
@@ -117,6 +118,8 @@ type Pass struct {
 	ruled ruling // what a route asks, where rule does not say it
 	rule  string // which rule decided, for the log
 	idAs  [1]string
+
+	stream stream // while it is carried
 }
 
 // decided says which rule decided, for the log and for explain.

@@ -88,6 +88,9 @@ func checkQuery(r *http.Request) error {
 // carry takes a request on to the service. A body too large by its own word is refused here, any other
 // fails with *http.MaxBytesError where it gets too large.
 func (g *Gate) carry(w http.ResponseWriter, r *http.Request, p *Pass) error {
+	if p.maybeEnds() {
+		defer g.streams.begin(p).over(p)
+	}
 	if r.ContentLength == 0 {
 		g.Carry(w, r, p)
 		return nil

@@ -30,6 +30,7 @@ func (c *carriage) answer(res *http.Response) error {
 			return errSwitched
 		}
 		c.load.switched = true
+		c.ending.switched(res.Body)
 	case res.StatusCode < 200: // WriteHeader would panic
 		return errStatus
 	}
@@ -127,6 +128,9 @@ func (c *carriage) RoundTrip(r *http.Request) (*http.Response, error) {
 	if c.p.h2c {
 		roundTrip = c.roundTripH2C
 	}
+	if err := c.ending.asks(r); err != nil {
+		return nil, err
+	}
 	res, err := roundTrip(r)
 	n.close()
 	c.load.coat.answered = err == nil
@@ -145,6 +149,7 @@ func (c *carriage) roundTripH2C(r *http.Request) (*http.Response, error) {
 	}
 	ctx, giveUp := context.WithCancelCause(r.Context())
 	c.load.giveUp = giveUp // at the latest when all is over: the answer's body ends with ctx
+	c.ending.cancels(giveUp)
 	c.taking.begin(c.p.timeout)
 	res, err := c.p.transport.RoundTrip(r.WithContext(ctx))
 	c.taking.end()

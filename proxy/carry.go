@@ -113,7 +113,8 @@ func New(c Config) (*Proxy, error) {
 	p.coats.New = func() any { return newCoat() }
 	p.carriages.New = func() any {
 		c := &carriage{p: p}
-		c.out.stall, c.out.watch.late = p.stall, c.tookNothing
+		c.out.stall, c.out.watch.late, c.out.hijacked = p.stall, c.tookNothing, c.hijacked
+		c.ending.call = c.end
 		c.giving.late, c.taking.late = c.gaveNothing, c.serviceTookNothing
 		c.reverse = httputil.ReverseProxy{
 			Rewrite:        c.rewrite,
@@ -130,7 +131,8 @@ func New(c Config) (*Proxy, error) {
 
 // Carry sends r to the service as pass says and copies the answer to w, streaming both
 // ways; a WebSocket ends when either side does. It returns when all is over. It ends when
-// r's context does, so whoever wants a stream to end with its session cancels that.
+// r's context does, or when pass.Ends says so: a WebSocket then with a close frame, anything
+// else with a cut, also while a body is still on its way to the service.
 //
 // If the service gives no usable answer, Config.Fail writes a 502 or a 504. If it breaks
 // off in the middle of one, or r's context ended before it began, Carry panics with
@@ -140,11 +142,14 @@ func (p *Proxy) Carry(w http.ResponseWriter, r *http.Request, pass Passage) {
 	c := p.carriages.Get().(*carriage)
 	c.w, c.r, c.pass = w, r, pass
 	defer c.putBack()
-	if p.stall > 0 {
+	if p.stall > 0 || asksWebSocket(r) {
 		c.out.ResponseWriter = w
 		w = &c.out
 	}
 	c.to = w
+	if pass.Ends != nil {
+		pass.Ends.EndWith(c.ending.begin(c))
+	}
 	c.reverse.ServeHTTP(w, r)
 	if p.stall > 0 && !c.load.isSwitched() {
 		// The server has yet to write what lies in buffers, and the end mark. It takes the
@@ -170,6 +175,7 @@ type carriage struct {
 	pass Passage
 	load *luggage // nil until rewrite has run
 
+	ending ending // before its time
 	out    patientWriter
 	giving watch // how long the client gives nothing of its body
 	taking watch // how long an h2c service neither takes of it nor answers
@@ -192,6 +198,10 @@ type luggage struct {
 func (l *luggage) isSwitched() bool { return l != nil && l.switched }
 
 func (c *carriage) putBack() {
+	if c.pass.Ends != nil {
+		c.pass.Ends.EndWith(nil)
+		c.ending.over()
+	}
 	if c.load != nil {
 		if c.load.upload != nil {
 			c.load.upload.over()

@@ -16,6 +16,9 @@
 //	   |
 //	 answer     as the service gave it, or 502, 504, a cut          answer.go fault.go
 //	            to a client that takes it, in time                  stall.go
+//	   |
+//	 end        before its time, when the door says so              ends.go socket.go
 //
-// A handler in this process takes the same way as far as dress, by the function Dress.
+// A handler in this process takes the same way as far as dress, by the function Dress, and
+// ends by the same word, by the function Serve.
 package proxy

@@ -34,6 +34,8 @@ type Passage struct {
 	DropAuthorization bool   // the Authorization header decided, or must not be seen: it stays here
 	Bearer            string // an access token to send in Authorization, whatever was there; empty for none
 	KeepAPIKey        bool   // X-API-Key is none of ours, on a route that is public: it goes on
+
+	Ends Ends // who may end the request while it lasts; nil for nobody
 }
 
 // Names are the names of what is ours among what clients send.

@@ -23,6 +23,11 @@ func (c *carriage) refuse(w http.ResponseWriter, _ *http.Request, err error) {
 		return
 	}
 	ctx := c.r.Context()
+	if cause := c.ending.why(); cause != nil {
+		log.Debug("request ended before the service answered", "cause", cause)
+		abort(ctx)
+		return
+	}
 	if up := c.load.upload; up != nil && up.late.Load() {
 		err = &uploadError{os.ErrDeadlineExceeded} // net/http also ends ctx, and err may say only that
 	}

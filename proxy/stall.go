@@ -64,44 +64,53 @@ func (s *watch) look() {
 var past = time.Unix(1, 0)
 
 // patientWriter writes to a client that may take its time, but not for ever: each write,
-// of 32 KiB at most, is watched.
+// of 32 KiB at most, is watched, unless stall is 0.
 type patientWriter struct {
 	http.ResponseWriter
-	stall time.Duration
-	watch watch
+	stall    time.Duration
+	watch    watch
+	hijacked func(*socket) error // told of a connection that is given out
+}
+
+func (w *patientWriter) begin() {
+	if w.stall > 0 {
+		w.watch.begin(w.stall)
+	}
 }
 
 func (w *patientWriter) Write(p []byte) (int, error) {
-	w.watch.begin(w.stall)
+	w.begin()
 	defer w.watch.end()
 	return w.ResponseWriter.Write(p)
 }
 
 // WriteHeader is watched since an informational answer is written at once.
 func (w *patientWriter) WriteHeader(code int) {
-	w.watch.begin(w.stall)
+	w.begin()
 	defer w.watch.end()
 	w.ResponseWriter.WriteHeader(code)
 }
 
 // FlushError is what http.ResponseController flushes with.
 func (w *patientWriter) FlushError() error {
-	w.watch.begin(w.stall)
+	w.begin()
 	defer w.watch.end()
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-// Hijack gives out a connection that is as patient. Its deadlines can be set before each
-// write, since no other request follows on it.
+// Hijack gives out a connection that is as patient, and can be ended.
 func (w *patientWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
 		return conn, rw, err
 	}
-	if err := conn.SetWriteDeadline(time.Now().Add(w.stall)); err != nil { // for what is written to rw: the head
-		return conn, rw, err
+	s := newSocket(conn, w.stall, true)
+	if err := w.hijacked(s); err != nil {
+		_ = conn.Close()
+		return nil, nil, err
 	}
-	return &patientConn{Conn: conn, patience: w.stall}, rw, nil
+	rw.Writer.Reset(s) // the head of the answer goes the same way
+	return s, rw, nil
 }
 
 // Unwrap lets http.ResponseController find the rest.
