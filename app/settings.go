@@ -41,6 +41,7 @@ type Settings struct {
 	TrustedOrigins         []string // as browsers send them in Origin
 	PublicURL              *url.URL // scheme and host only; nil when unset
 	ForwardCredentials     string   // ForwardOff, ForwardAsSent or ForwardBearer
+	ForwardAuthProxy       string   // gate.ProxyNginx or another of them; empty for none
 
 	PathPrefix    string // empty, or /x without a slash at its end
 	HealthPath    string // empty when off
@@ -169,6 +170,9 @@ func (s *Settings) table() []group {
 			{key: "forward_credentials", fallback: ForwardOff, metavar: "off|as_sent|bearer",
 				help: "credentials that the service gets: none, the client's own, or the session's access token",
 				set:  text(&s.ForwardCredentials, oneOf(ForwardOff, ForwardAsSent, ForwardBearer))},
+			{key: "forward_auth.proxy", unset: "none", metavar: "nginx|caddy|traefik|envoy",
+				help: "proxy that asks at /auth/forward about requests which it carries itself; one of trusted_proxies",
+				set:  text(&s.ForwardAuthProxy, oneOf(gate.ProxyNginx, gate.ProxyCaddy, gate.ProxyTraefik, gate.ProxyEnvoy))},
 		}},
 		{"Storage", []setting{
 			{key: "data_dir", fallback: ".", metavar: "DIR",
