@@ -23,11 +23,18 @@ var toldHeaders = []string{
 // credentialHeaders are those of which a service gets what is none of ours.
 var credentialHeaders = []string{"Authorization", "Cookie", "X-Api-Key"}
 
+// mirrored is a request as a mirror got it.
+type mirrored struct {
+	Method, Host string
+	Target       []byte
+	Header       http.Header
+}
+
 // newMirror is a service behind that says in a header what it received, to HEAD as well.
 func newMirror(t *testing.T) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		b, _ := json.Marshal(echoed{Method: r.Method, Target: r.RequestURI, Host: r.Host, Header: r.Header})
+		b, _ := json.Marshal(mirrored{r.Method, r.Host, []byte(r.RequestURI), r.Header})
 		w.Header().Set("Mirror", base64.StdEncoding.EncodeToString(b))
 	}))
 	s.Config.DisableGeneralOptionsHandler = true
@@ -141,7 +148,7 @@ func carried(t *testing.T, addr string, q request) (o outcome) {
 	if m == "" {
 		return o
 	}
-	var got echoed
+	var got mirrored
 	b, err := base64.StdEncoding.DecodeString(m)
 	if err == nil {
 		err = json.Unmarshal(b, &got)
@@ -149,7 +156,7 @@ func carried(t *testing.T, addr string, q request) (o outcome) {
 	if err != nil {
 		t.Errorf("%v: %v", q, err)
 	}
-	o.target = got.Target
+	o.target = string(got.Target)
 	o.requestID = requestID.MatchString(got.Header.Get("X-Request-Id"))
 	o.told(t, q, got.Header)
 	if got.Method != q.method || got.Host != placementHost {
@@ -188,6 +195,9 @@ func asked(t *testing.T, proxy, addr string, q request) (o outcome) {
 	t.Helper()
 	res, body := send(t, addr, wireForms[proxy](q))
 	refusalOf(&o, q.method, res, body)
+	if !o.requestID && (o.status == http.StatusBadRequest || o.status == http.StatusRequestHeaderFieldsTooLarge) {
+		return o // by net/http, before anybody was asked
+	}
 	if proxy == "nginx" {
 		if s := res.StatusCode; s != http.StatusOK && s != http.StatusUnauthorized && s != http.StatusForbidden {
 			t.Errorf("%v: nginx gets %d", q, s)
@@ -235,6 +245,8 @@ func agree(q request, gateway, got outcome, real bool) string {
 			return "there is no request id"
 		}
 		return ""
+	case gateway.status == http.StatusOK && gateway.target == "" && got.status == http.StatusNotFound:
+		return "" // answered by the gateway itself, and nobody's to carry to a service
 	case gateway.status == http.StatusOK && !clean && got.status == http.StatusBadRequest:
 		return ""
 	case gateway.status == http.StatusOK && !clean && got.status == http.StatusTemporaryRedirect && got.location == gateway.target:

@@ -98,7 +98,7 @@ func (p realProxy) start(t *testing.T, door, service string) (addr string) {
 	dir := t.TempDir()
 	addresses := strings.NewReplacer(
 		"127.0.0.1:8081", strings.TrimPrefix(door, "http://"), "127.0.0.1:3000", strings.TrimPrefix(service, "http://"),
-		"listen 8080", "listen "+addr, "http://:8080", "http://"+addr, `":8080"`, `"`+addr+`"`,
+		"listen 8080", "listen "+addr, "http://:8080 {", "http://:"+port+" {\n\tbind 127.0.0.1", `":8080"`, `"`+addr+`"`,
 		"address: 0.0.0.0, port_value: 8080", "address: 127.0.0.1, port_value: "+port,
 		"address: 127.0.0.1, port_value: 8081", "address: 127.0.0.1, port_value: "+portOf(door),
 		"address: 127.0.0.1, port_value: 3000", "address: 127.0.0.1, port_value: "+portOf(service),

@@ -28,27 +28,16 @@ func Badge(r *http.Request, pass Passage, names Names, forward string) http.Head
 	return badge
 }
 
-// Forged returns the name of a header that nothing in a Badge writes over and that a
-// service may take for one of it, such as x_auth_role, or for another target or method
-// than the one judged, such as X-Original-URL; "" if h holds none.
+// Forged returns the name of a header that no proxy which copies a Badge takes out of a
+// request, and that a service may take for one of it, such as x_auth_role, or for another
+// target or method than the one judged, such as X-Original-URL; "" if h holds none. Whole
+// classes are meant, as where we carry requests ourselves (fateOf), but for how the client
+// came, which the proxy says itself.
 func Forged(h http.Header) string {
 	var found []string
 	for name := range h {
-		var buf [64]byte
-		b := plain(&buf, name)
-		switch string(b) {
-		case "x-forwarded-user", "x-request-id":
-			if !sameName(name, b) {
-				found = append(found, name)
-			}
-		case "x-original-url", "x-method-override", "x-http-host-override":
+		if forged(name) {
 			found = append(found, name)
-		default:
-			switch {
-			case bytes.HasPrefix(b, []byte("x-auth-")) && !sameName(name, b),
-				bytes.HasPrefix(b, []byte("x-rewrite-")), bytes.HasPrefix(b, []byte("x-http-method")):
-				found = append(found, name)
-			}
 		}
 	}
 	if len(found) == 0 {
@@ -57,5 +46,19 @@ func Forged(h http.Header) string {
 	return slices.Min(found) // the same answer to the same request
 }
 
-// sameName reports whether name is written as plain has it, but for case.
-func sameName(name string, plain []byte) bool { return strings.EqualFold(name, string(plain)) }
+func forged(name string) bool {
+	var buf [64]byte
+	b := plain(&buf, name)
+	switch string(b) {
+	case "x-forwarded-user", "x-auth-subject", "x-auth-kind", "x-auth-role", "x-auth-organization", "x-auth-workspace", "x-request-id":
+		return !strings.EqualFold(name, string(b)) // under its own name it is written over
+	case "x-original-url", "x-method-override", "x-http-host-override", "x-script-name":
+		return true
+	}
+	for _, class := range [...]string{"x-auth-", "x-rewrite-", "x-http-method", "remote-", "x-remote-"} {
+		if bytes.HasPrefix(b, []byte(class)) {
+			return true
+		}
+	}
+	return false
+}
