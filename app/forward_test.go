@@ -253,7 +253,7 @@ func TestPX3AliasesBehindForwardAuth(t *testing.T) {
 		d := forwardDoor(t, proxy)
 		for _, line := range []string{
 			"X_Auth_Role: superadmin", "X.Auth.Role: superadmin", "X-Auth_Role: superadmin", "x_forwarded_user: root", "X-Auth--Role: superadmin", "X_Request_ID: x",
-			"X-Auth-Email: root@x", "X-Original-URL: /admin", "X-Rewrite-URL: /admin", "X-HTTP-Method-Override: DELETE", "X-HTTP-Method: DELETE", "X_Method_Override: DELETE", "Remote-User: root",
+			"X-Auth-Email: root@x", "X-Original-URL: /admin", "X-Rewrite-URL: /admin", "X-HTTP-Method-Override: DELETE", "X-HTTP-Method: DELETE", "X_Method_Override: DELETE", "Remote-User: root", "HTTP2-Settings: AAMAAABk",
 		} {
 			if got := d.asked(t, "GET", "/x", machineKeyLine, line); got.status != http.StatusBadRequest {
 				t.Errorf("%s, %s: %+v", proxy, line, got)
@@ -272,21 +272,35 @@ func TestPX5NothingOfAClientsArrivesBehindARealProxy(t *testing.T) {
 		d.restart("forward_auth.proxy=" + name)
 		addr := realProxies[name].start(t, d.URL, service)
 		gateway := strings.TrimPrefix(d.URL, "http://")
+		passed, refused := 0, 0
 		for _, credential := range []string{machineKeyLine, "Authorization: Bearer " + machineToken, "Accept: */*"} {
-			for _, line := range append([]string{"Connection: X-Auth-Role, X-Auth-Kind, X-Auth-Subject, X-Request-ID, X-Forwarded-For", "Upgrade: h2c", "TE: trailers", "Trailer: X-Auth-Role"}, spoofed...) {
+			for _, line := range append([]string{"Connection: X-Auth-Role, X-Auth-Kind, X-Auth-Subject, X-Request-ID, X-Forwarded-For", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk", "TE: trailers", "Trailer: X-Auth-Role"}, spoofed...) {
 				for _, target := range []string{"/public", "/x"} {
 					q := request{"GET", target, credential + " with " + line, []string{credential}}
 					want := carried(t, gateway, q)
 					q.lines = append(q.lines, line)
 					got := carried(t, addr, q)
 					if got.status == http.StatusBadRequest { // by the door or by the proxy
+						refused++
 						continue
 					}
 					if why := agree(q, want, got, true); why != "" {
 						t.Errorf("%s: %v: %s", name, q, why)
 					}
+					if got.status == http.StatusOK {
+						passed++
+					}
+					for header, values := range got.got {
+						if text := header + ": " + strings.Join(values, ", "); strings.Contains(text, "spoofed") || strings.Contains(text, "198.51.100.66") || header == "Upgrade" || header == "Trailer" || header == "Http2-Settings" {
+							t.Errorf("%s: %v: the client's %s arrives", name, q, text)
+						}
+					}
 				}
 			}
+		}
+		t.Logf("%s: %d passed, %d were a 400", name, passed, refused)
+		if passed < 100 {
+			t.Errorf("%s: a test that shows little", name)
 		}
 	}
 }

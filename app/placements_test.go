@@ -94,12 +94,13 @@ type outcome struct {
 	status    int
 	error     string
 	location  string
-	cleared   bool   // our cookie was
-	target    string // that the service got
-	identity  string // that the service got
-	left      string // of the credentials
-	requestID bool   // the answer, or the request at the service, has one of ours
-	raw       http.Header
+	cleared   bool        // our cookie was
+	target    string      // that the service got
+	identity  string      // that the service got
+	left      string      // of the credentials
+	requestID bool        // the answer, or the request at the service, has one of ours
+	raw       http.Header // of the answer
+	got       http.Header // that the service got; nil where the question alone was asked
 }
 
 // send sends bytes and reads the answer.
@@ -156,7 +157,7 @@ func carried(t *testing.T, addr string, q request) (o outcome) {
 	if err != nil {
 		t.Errorf("%v: %v", q, err)
 	}
-	o.target = string(got.Target)
+	o.target, o.got = string(got.Target), got.Header
 	o.requestID = requestID.MatchString(got.Header.Get("X-Request-Id"))
 	o.told(t, q, got.Header)
 	if got.Method != q.method || got.Host != placementHost {

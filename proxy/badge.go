@@ -52,7 +52,8 @@ func forged(name string) bool {
 	switch string(b) {
 	case "x-forwarded-user", "x-auth-subject", "x-auth-kind", "x-auth-role", "x-auth-organization", "x-auth-workspace", "x-request-id":
 		return !strings.EqualFold(name, string(b)) // under its own name it is written over
-	case "x-original-url", "x-method-override", "x-http-host-override", "x-script-name":
+	case "x-original-url", "x-method-override", "x-http-host-override", "x-script-name",
+		"http2-settings": // with it a service may make a tunnel of the connection (asksWebSocket)
 		return true
 	}
 	for _, class := range [...]string{"x-auth-", "x-rewrite-", "x-http-method", "remote-", "x-remote-"} {
