@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -40,8 +42,8 @@ func (o outcome) means(t *testing.T, status int, message string) {
 
 var allProxies = []string{gate.ProxyNginx, gate.ProxyCaddy, gate.ProxyTraefik, gate.ProxyEnvoy}
 
-// standInProxies are those of realProxies that a test can start here.
-var standInProxies = []string{gate.ProxyNginx, gate.ProxyCaddy}
+// startedProxies are those of realProxies that a test starts; the others are not to be had everywhere.
+var startedProxies = []string{gate.ProxyNginx, gate.ProxyCaddy}
 
 func TestForwardAuthIsOffUnlessAProxyIsNamed(t *testing.T) {
 	t.Parallel()
@@ -268,7 +270,7 @@ func TestPX5NothingOfAClientsArrivesBehindARealProxy(t *testing.T) {
 	t.Parallel()
 	service := newMirror(t)
 	d := forwardDoor(t, "nginx", "upstream="+service, settingsFile(t, "routes:\n  - {path: /public, public: true}\n"))
-	for _, name := range standInProxies {
+	for _, name := range startedProxies {
 		d.restart("forward_auth.proxy=" + name)
 		addr := realProxies[name].start(t, d.URL, service)
 		gateway := strings.TrimPrefix(d.URL, "http://")
@@ -382,7 +384,7 @@ func TestRV1BehindEachProxy(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range standInProxies {
+	for _, name := range startedProxies {
 		d.restart("forward_auth.proxy=" + name)
 		addr := realProxies[name].start(t, d.URL, service)
 		token, value := d.signIn("root", rootPassword)
@@ -443,7 +445,7 @@ func TestCK9SigningInFromBehindAProxyStaysOnTheSite(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range standInProxies {
+	for _, name := range startedProxies {
 		d.restart("forward_auth.proxy=" + name)
 		addr := realProxies[name].start(t, d.URL, service)
 		for _, target := range targets[:len(targets)-1] {
@@ -461,7 +463,7 @@ func TestMN15OneTokenAtManyRoutes(t *testing.T) {
 	t.Parallel()
 	service := newMirror(t)
 	d := newDoor(t, settingsFile(t, threeTokens+placementRules), "forward_auth.proxy=nginx", "trusted_proxies=127.0.0.1")
-	for _, name := range standInProxies {
+	for _, name := range startedProxies {
 		d.restart("forward_auth.proxy=" + name)
 		addr := realProxies[name].start(t, d.URL, service)
 		for range 3 {
@@ -517,6 +519,12 @@ func TestForwardAuthInEveryMode(t *testing.T) {
 		newDoor(t, trusted...).asked(t, "GET", "/x").means(t, http.StatusServiceUnavailable, "setup required")
 		d := newDoor(t, append(trusted, "open_mode=always")...)
 		d.asked(t, "GET", "/x").means(t, http.StatusForbidden, crossOrigin)
+		if proxy == "nginx" { // which need not show in any header that there is a proxy
+			res, body := send(t, strings.TrimPrefix(d.URL, "http://"), "GET /auth/forward HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Original-Method: GET\r\nX-Original-URI: /x\r\n\r\n")
+			if res.StatusCode != http.StatusForbidden || !strings.Contains(body, crossOrigin) {
+				t.Errorf("%d %s", res.StatusCode, body)
+			}
+		}
 		d = newDoor(t, append(trusted, "auth.enabled=false")...)
 		if got := d.asked(t, "POST", "/x", machineKeyLine); got.status != http.StatusOK || got.left != "Authorization= Cookie= X-Api-Key= " || !strings.Contains(got.identity, "X-Auth-Kind=anonymous ") {
 			t.Errorf("%+v", got)
@@ -572,7 +580,7 @@ func TestStreamsBehindForwardAuth(t *testing.T) {
 	d := forwardDoor(t, "nginx")
 	d.setUp()
 	_, value := d.signIn("root", rootPassword)
-	for _, name := range standInProxies {
+	for _, name := range startedProxies {
 		d.restart("forward_auth.proxy=" + name)
 		addr := realProxies[name].start(t, d.URL, service.URL)
 		open := func(lines ...string) (*bufio.Reader, net.Conn, *http.Response) {
@@ -649,7 +657,7 @@ func (c *counter) Read(p []byte) (int, error) {
 func TestWithoutTheDoorNobodyPasses(t *testing.T) {
 	t.Parallel()
 	service := newMirror(t)
-	for _, name := range standInProxies {
+	for _, name := range startedProxies {
 		d := forwardDoor(t, name)
 		addr := realProxies[name].start(t, d.URL, service)
 		q := request{"GET", "/x", name, []string{machineKeyLine}}
@@ -666,13 +674,76 @@ func TestClientsCannotAskThroughAProxy(t *testing.T) {
 	t.Parallel()
 	service := newMirror(t)
 	d := forwardDoor(t, "nginx")
-	for _, name := range standInProxies {
+	for _, name := range startedProxies {
 		d.restart("forward_auth.proxy=" + name)
 		addr := realProxies[name].start(t, d.URL, service)
 		for _, target := range []string{"/auth/forward", "/auth/forward/", "/auth/forward/x", "/auth//forward", "/auth/%66orward", "/x/../auth/forward", "/auth/./forward", "/auth/forward?x", "/api/../auth/forward"} {
 			got := carried(t, addr, request{"GET", target, name, []string{machineKeyLine, "X-Original-Method: GET", "X-Original-URI: /x", "X-Forwarded-Method: GET", "X-Forwarded-Uri: /x"}})
 			if got.status < 400 || got.raw.Get("X-Auth-Kind") != "" {
 				t.Errorf("%s, %s: %d %v", name, target, got.status, got.raw)
+			}
+		}
+	}
+}
+
+// TestEachConfigurationNamesEveryHeaderOfAnAnswer: one that is not copied is the client's to say.
+func TestEachConfigurationNamesEveryHeaderOfAnAnswer(t *testing.T) {
+	t.Parallel()
+	d := forwardDoor(t, "caddy")
+	a := d.do("GET", "/auth/forward", apiKey(machineKey), header("X-Forwarded-Method", "GET"), header("X-Forwarded-Uri", "/x"), header("X-Forwarded-Host", "x")).want(http.StatusOK)
+	for _, file := range []string{"nginx.conf", "Caddyfile", "traefik-routers.yml", "envoy.yaml"} {
+		b, err := os.ReadFile(filepath.Join("..", "docs", "proxies", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.ToLower(string(b))
+		for name := range a.header {
+			switch name {
+			case "Date", "Cache-Control", "Content-Length", "Connection":
+				continue
+			}
+			want := strings.ToLower(name)
+			if file == "nginx.conf" {
+				want = "$upstream_http_" + strings.ReplaceAll(want, "-", "_") + ";"
+			}
+			if !strings.Contains(text, want) {
+				t.Errorf("%s does not copy %s", file, name)
+			}
+		}
+	}
+}
+
+// TestQuestionsOverHTTP2 are judged as those over HTTP/1.1.
+func TestQuestionsOverHTTP2(t *testing.T) {
+	t.Parallel()
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	client := &http.Client{Transport: &http.Transport{Protocols: protocols}}
+	t.Cleanup(client.CloseIdleConnections)
+	for _, proxy := range []string{"envoy", "traefik"} {
+		d := forwardDoor(t, proxy)
+		for target, status := range map[string]int{"/x?y": http.StatusOK, "/x/../y": http.StatusBadRequest, "/auth/token": http.StatusMethodNotAllowed} {
+			path := "/auth/forward"
+			if proxy == "envoy" {
+				path += target
+			}
+			r, err := http.NewRequest("GET", d.URL+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("X-API-Key", machineKey)
+			if proxy == "traefik" {
+				r.Header.Set("X-Forwarded-Method", "GET")
+				r.Header.Set("X-Forwarded-Host", "app.example")
+				r.Header.Set("X-Forwarded-Uri", target)
+			}
+			res, err := client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			if res.ProtoMajor != 2 || res.StatusCode != status || (status == http.StatusOK) != (res.Header.Get("X-Auth-Role") == "admin") {
+				t.Errorf("%s, %s: %s %d %v", proxy, target, res.Proto, res.StatusCode, res.Header)
 			}
 		}
 	}

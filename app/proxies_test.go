@@ -26,7 +26,7 @@ type realProxy struct {
 
 var realProxies = map[string]realProxy{
 	"nginx": {
-		name: "nginx", what: "needs nginx: apt-get install nginx-light",
+		name: "nginx", what: "needs nginx: apt-get install nginx",
 		find:  func() string { return installed("", "nginx", "/usr/sbin/nginx") },
 		files: []string{"nginx.conf"},
 		args: func(dir, file string) []string {
