@@ -21,11 +21,7 @@ import (
 // path, or the sample service.
 func (h *house) openService() (func(http.ResponseWriter, *http.Request, *gate.Pass), error) {
 	s := h.settings
-	names := proxy.Names{Cookies: []string{s.CookieName, gate.DeviceCookieName(s.CookieName)}}
-	forward := ""
-	if s.ForwardCredentials == ForwardAsSent {
-		forward = proxy.AsSent
-	}
+	names, forward := s.credentialsThatPass()
 	behind := s.behind()
 	if len(behind) == 0 {
 		var err error

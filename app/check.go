@@ -93,6 +93,9 @@ func (l *loaded) checkConflicts() {
 			l.conflict("trusted_proxies", "are together %s, which is everyone, who could then claim any address; name your proxies, or set trusted_proxies_allow_any", all)
 		}
 	}
+	if l.ForwardAuthProxy != "" && len(l.TrustedProxies) == 0 && !l.refused["trusted_proxies"] {
+		l.conflict("forward_auth.proxy", "needs %s: what %s says about requests is believed from there alone", l.where("trusted_proxies"), l.ForwardAuthProxy)
+	}
 	if l.MetricsListen != "" {
 		if l.MetricsPath == "" {
 			l.conflict("metrics.listen", "has nothing to serve while %s is off", l.where("paths.metrics"))

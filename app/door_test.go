@@ -74,6 +74,9 @@ Every request that Doorward answers itself; ` + "`go test`" + ` compares this ta
 behind the door, where ` + "`GET`, `HEAD` and `OPTIONS`" + ` need ` + "`viewer`" + ` and all other methods ` + "`editor`" + `. Anything else under
 ` + "`/auth/` and `/api/auth/`" + ` is 404, another method 405. ` + "`GET`" + ` stands for ` + "`HEAD`" + ` as well.
 
+With ` + "`forward_auth.proxy`" + ` one more is answered: by any method, ` + "`/auth/forward`" + ` and what is below, where a proxy asks about requests
+that it carries itself ([proxies](proxies/README.md)).
+
 | method | path | reads | needs | |
 |---|---|---|---|---|
 `

@@ -319,8 +319,8 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 		},
 		CookieName: s.CookieName, PublicURL: s.PublicURL, TrustedOrigins: s.TrustedOrigins, TrustedProxies: s.TrustedProxies,
 		MaxHeaders: s.Limits.Headers, BodyTimeout: s.Limits.BodyTimeout, MaxUpload: s.Limits.BodyBytes,
-		ForwardBearer: s.ForwardCredentials == ForwardBearer,
-		Log:           h.log, Refused: h.metrics.refused,
+		ForwardBearer: s.ForwardCredentials == ForwardBearer, Forward: h.forwardAuth(),
+		Log: h.log, Refused: h.metrics.refused,
 	})
 	if err != nil {
 		return err

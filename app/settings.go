@@ -47,6 +47,7 @@ type Settings struct {
 	ForwardCredentials     string          // ForwardOff, ForwardAsSent or ForwardBearer
 	Assertion              string          // AssertionOff, EdDSA or ES256
 	AssertionKeys          doorward.Secret // as JWTSigningKeys
+	ForwardAuthProxy       string          // gate.ProxyNginx or another of them; empty for none
 
 	PathPrefix    string // empty, or /x without a slash at its end
 	HealthPath    string // empty when off
@@ -184,6 +185,9 @@ func (s *Settings) table() []group {
 			{key: "assertion_keys", unset: "a file in data_dir, generated at first start", metavar: "PEM", secret: true,
 				help: "key pair that signs assertions, and public keys of others, as in jwt.signing_keys",
 				set:  secret(&s.AssertionKeys, anyBytes)},
+			{key: "forward_auth.proxy", unset: "none", metavar: "nginx|caddy|traefik|envoy",
+				help: "proxy that asks at /auth/forward about requests which it carries itself; one of trusted_proxies",
+				set:  text(&s.ForwardAuthProxy, oneOf(gate.ProxyNginx, gate.ProxyCaddy, gate.ProxyTraefik, gate.ProxyEnvoy))},
 		}},
 		{"Storage", []setting{
 			{key: "data_dir", fallback: ".", metavar: "DIR",

@@ -89,14 +89,15 @@ var truthAsks = map[string]struct{ path, body string }{
 	"GET /health/ready": {},
 	"GET /metrics":      {},
 
-	"GET /auth/login":     {},
-	"POST /auth/login":    {},
-	"GET /auth/setup":     {},
-	"POST /auth/setup":    {},
-	"GET /auth/setup.js":  {},
-	"GET /auth/password":  {},
-	"POST /auth/password": {},
-	"GET /auth/style.css": {},
+	"GET /auth/login":            {},
+	"POST /auth/login":           {},
+	"GET /auth/setup":            {},
+	"POST /auth/setup":           {},
+	"GET /auth/setup.js":         {},
+	"GET /auth/password":         {},
+	"POST /auth/password":        {},
+	"GET /.well-known/jwks.json": {},
+	"GET /auth/style.css":        {},
 }
 
 // serviceAsks are the rows of the service behind.

@@ -13,5 +13,5 @@
 //	   |
 //	 refuse       the only place that writes an error                refuse.go
 //	   |
-//	 carry        the door's handler, or the service behind
+//	 carry        the door's handler, the service behind, or a proxy that asked   forward.go
 package gate

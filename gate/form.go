@@ -49,10 +49,8 @@ func closeOld(w http.ResponseWriter, r *http.Request) {
 // checkHTTP2 refuses what HTTP/1.1 has no words for, or which net/http, that leaves it in, lets through: the
 // service behind is asked in HTTP/1.1, and must be asked what the door has judged.
 func checkHTTP2(r *http.Request) error {
-	for i := 0; i < len(r.Method); i++ {
-		if c := r.Method[i]; !unreserved(c) && strings.IndexByte("!#$%&'*+^`|", c) < 0 { // RFC 9110, section 5.6.2
-			return doorward.Invalid("method", "must be a word")
-		}
+	if !isToken(r.Method) {
+		return doorward.Invalid("method", "must be a word")
 	}
 	if !strings.HasPrefix(r.RequestURI, "/") {
 		return badPath("must begin with /")
@@ -67,6 +65,16 @@ func checkHTTP2(r *http.Request) error {
 		return doorward.Invalid("Content-Length", "is not the length of the body")
 	}
 	return nil
+}
+
+// isToken reports whether s is a token (RFC 9110, section 5.6.2), as a method must be.
+func isToken(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; !unreserved(c) && strings.IndexByte("!#$%&'*+^`|", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // validHost reports whether host is what a Host header may hold (RFC 9110, section 7.2): nothing, a

@@ -38,6 +38,9 @@ type Config struct {
 	BodyTimeout time.Duration // for a body that a door reads to arrive, and for its answer to be taken; 0 is 20 seconds
 	MaxUpload   int64         // bytes of a body that goes to the service; 0 is no limit
 
+	// Forward answers proxies that carry requests themselves.
+	Forward ForwardAuth
+
 	Log     *slog.Logger
 	Refused func(status int, message string) // told of every refusal, for the metrics
 }
@@ -51,6 +54,8 @@ type Gate struct {
 	origins    *http.CrossOriginProtection
 	secure     bool   // PublicURL says https
 	publicHost string // of PublicURL
+
+	forwardPath string // where proxies ask
 }
 
 // New checks c and makes the gate.
@@ -75,7 +80,10 @@ func New(c Config) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{Config: c, policy: policy, origins: http.NewCrossOriginProtection()}
+	if err := c.Forward.check(&c); err != nil {
+		return nil, err
+	}
+	g := &Gate{Config: c, policy: policy, origins: http.NewCrossOriginProtection(), forwardPath: c.Prefix + "/auth/forward"}
 	if c.PublicURL != nil {
 		g.secure, g.publicHost = c.PublicURL.Scheme == "https", c.PublicURL.Host
 		// Our own origin as browsers know it, whatever Host the proxy in between puts.
@@ -157,6 +165,10 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.idAs[0] = p.RequestID
 	w.Header()["X-Request-Id"] = p.idAs[:]
 	closeOld(w, r)
+	if tail, asks := g.asksForward(r); asks {
+		g.forward(w, r, p, tail)
+		return
+	}
 	p.rule = ruleForm
 	r, err := g.scope(r, p)
 	if err != nil {
@@ -180,10 +192,15 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = g.openService(w, r, p)
 	}
 	if err != nil {
-		if p.Shown.Via == doorward.FromCookie && doorward.IsDead(err) {
-			SetCookie(w, p, g.CookieName, "", -1)
-		}
+		g.clearDead(w, p, err)
 		g.refuse(w, r, p, err)
+	}
+}
+
+// clearDead takes a cookie away that is good for nothing any more.
+func (g *Gate) clearDead(w http.ResponseWriter, p *Pass, err error) {
+	if p.Shown.Via == doorward.FromCookie && doorward.IsDead(err) {
+		SetCookie(w, p, g.CookieName, "", -1)
 	}
 }
 
@@ -291,12 +308,18 @@ func (g *Gate) openService(w http.ResponseWriter, r *http.Request, p *Pass) erro
 	if p.Upstream, err = g.policy.upstream(r.Method, canonicalHost(p.Host), p.form); err != nil {
 		return err
 	}
-	if g.ForwardBearer && p.Shown.Via != 0 {
-		if p.Bearer, err = g.Authority.Forward(r.Context(), p.Caller(r), p.Shown); err != nil {
-			return err
-		}
+	if err := g.lend(r, p); err != nil {
+		return err
 	}
 	return g.carry(w, r, p)
+}
+
+// lend finds the access token that stands for the caller before the service, where it is to get one.
+func (g *Gate) lend(r *http.Request, p *Pass) (err error) {
+	if g.ForwardBearer && p.Shown.Via != 0 {
+		p.Bearer, err = g.Authority.Forward(r.Context(), p.Caller(r), p.Shown)
+	}
+	return err
 }
 
 // The rules that are no route's, as the log and explain call them.
