@@ -277,7 +277,7 @@ const placementRules = `routes:
 func placementDoor(t *testing.T) (d *door, service string, all []request) {
 	t.Helper()
 	service = newMirror(t)
-	d = newDoor(t, settingsFile(t, threeTokens+placementRules), "upstream="+service, "api_key="+machineKey,
+	d = newDoor(t, settingsFile(t, threeTokens+placementRules), "rate_limits.enabled=false", "upstream="+service, "api_key="+machineKey,
 		"trusted_proxies=127.0.0.1", "open_mode=never", "log.level=error", "forward_auth.proxy=nginx")
 	root := d.setUp()
 	_, viewer, viewerCookie := d.newUser(root, "vera", "viewer")

@@ -319,22 +319,30 @@ func TestEN3ImportedAccountsTakeAsLong(t *testing.T) {
 	file := write(t, "users.htpasswd", "bcrypt:"+bcryptOf(t, "y", "password of bcrypt")+"\nargon:"+argonOf(t, 8192, "password of argon")+"\n")
 	d.prints("user", "import", file, "--role", "viewer")
 	took := map[string][]time.Duration{}
-	for range 15 {
-		for _, name := range []string{"bcrypt", "argon", "root", "nobody"} {
-			began := time.Now()
-			d.login(name, "a wrong password").refused(http.StatusUnauthorized, "invalid credentials")
-			took[name] = append(took[name], time.Since(began))
+	wrong := ""
+	for range 6 { // on a busy machine it takes more of them until the fast ones say what there is to say
+		for range 8 {
+			for _, name := range []string{"bcrypt", "argon", "root", "nobody"} {
+				began := time.Now()
+				d.login(name, "a wrong password").refused(http.StatusUnauthorized, "invalid credentials")
+				took[name] = append(took[name], time.Since(began))
+			}
+		}
+		wrong = ""
+		for _, all := range took {
+			slices.Sort(all)
+		}
+		for _, name := range []string{"bcrypt", "argon", "root"} {
+			third := len(took[name]) / 3
+			if a, b := took[name][third], took["nobody"][third]; a > b*3/2 || b > a*3/2 {
+				wrong += fmt.Sprintf("%s takes %v, nobody %v; ", name, a, b)
+			}
+		}
+		if wrong == "" {
+			return
 		}
 	}
-	for name, all := range took {
-		slices.Sort(all)
-		took[name] = all[5:6] // of a busy machine the fast ones say most
-	}
-	for _, name := range []string{"bcrypt", "argon", "root"} {
-		if a, b := took[name][0], took["nobody"][0]; a > b*3/2 || b > a*3/2 {
-			t.Errorf("%s takes %v, nobody %v", name, a, b)
-		}
-	}
+	t.Error(wrong)
 }
 
 // TestARunningServerNoticesUsersAndPlaces within 250 ms, the real program for both.
