@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"regexp"
 	"strconv"
 	"strings"
@@ -12,10 +13,37 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"doorward/pgtest"
+	"doorward/store"
 )
 
 // postgres is the server for all tests but those that do it harm.
-var postgres = pgtest.Shared{Config: pgtest.Config{Fast: true}}
+var postgres = pgtest.Shared{Config: pgtest.Config{Fast: true}, Prepare: prepareClock}
+
+// onClock is what a URL needs behind it for a database whose clock a test may set.
+const onClock = "&search_path=doorward,pg_catalog"
+
+// prepareClock makes the schema that tests on PostgreSQL have in common, once for all of them. The
+// server judges by its own clock, which nobody can set; a schema before its own has another.
+func prepareClock(url string) error {
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		return err
+	}
+	_, err = db.Exec(`
+		CREATE SCHEMA doorward;
+		CREATE TABLE doorward.test_clock (still bigint, ahead bigint);
+		INSERT INTO doorward.test_clock VALUES (NULL, 0);
+		CREATE FUNCTION doorward.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+			$$SELECT coalesce(to_timestamp(still / 1000.0), pg_catalog.clock_timestamp()) + ahead * interval '1 millisecond' FROM doorward.test_clock$$`)
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	kept, err := store.OpenPostgres(context.Background(), url+onClock)
+	if err != nil {
+		return err
+	}
+	return kept.Close()
+}
 
 // engine is what a door keeps its state in.
 type engine struct {
@@ -27,16 +55,7 @@ var (
 	onSQLite = engine{"SQLite", func(*testing.T) []string { return nil }}
 
 	onPostgres = engine{"PostgreSQL", func(t *testing.T) []string {
-		url := postgres.Database(t)
-		// The server judges by its own clock, which nobody can set. A schema before its own
-		// has another.
-		postgres.Cluster(t).Exec(t, url, `
-			CREATE SCHEMA doorward;
-			CREATE TABLE doorward.test_clock (still bigint, ahead bigint);
-			INSERT INTO doorward.test_clock VALUES (NULL, 0);
-			CREATE FUNCTION doorward.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
-				$$SELECT coalesce(to_timestamp(still / 1000.0), pg_catalog.clock_timestamp()) + ahead * interval '1 millisecond' FROM doorward.test_clock$$`)
-		return []string{"database=" + url + "&search_path=doorward,pg_catalog", "jwt.secret=" + machineSecret}
+		return []string{"database=" + postgres.Database(t) + onClock, "jwt.secret=" + machineSecret}
 	}}
 )
 
