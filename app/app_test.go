@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -29,6 +31,17 @@ type withServers struct{ *testing.M }
 
 // Run runs the tests.
 func (w withServers) Run() int {
+	// Many tests wait more than they work: for a time-out, for another process. So more of
+	// them are under way than there are processors, unless -parallel says otherwise.
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		if err := flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0))); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	code := w.M.Run()
 	if err := postgres.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
