@@ -195,7 +195,7 @@ func openOn(ctx context.Context, s Settings, log *slog.Logger, now func() time.T
 // cannotServe says which settings, though well formed, this program or this machine cannot
 // serve with. The command check asks it too: it must not say ok to what serve refuses.
 func cannotServe(s Settings) []error {
-	var problems []error
+	problems := cannotKeep(s)
 	if len(s.behind()) == 0 {
 		service, err := sample.New(sampleConfig(s, nil))
 		if err != nil {
@@ -205,6 +205,23 @@ func cannotServe(s Settings) []error {
 		}
 	}
 	return problems
+}
+
+// cannotKeep says where the state cannot be kept, as far as a look can tell: nothing is made
+// or opened to find out.
+func cannotKeep(s Settings) []error {
+	if info, err := os.Stat(s.DataDir); err == nil && !info.IsDir() {
+		return []error{fmt.Errorf("data_dir: %s is a file; name a directory", s.DataDir)}
+	}
+	if s.Database.URL != nil {
+		return nil
+	}
+	// The file is not opened: closing it would give up the locks that this process may hold on
+	// it (POSIX locks belong to the process).
+	if info, err := os.Stat(s.Database.Path); err == nil && !info.Mode().IsRegular() {
+		return []error{fmt.Errorf("cannot open store %s: it is not a regular file", s.Database.Path)}
+	}
+	return nil
 }
 
 func sampleConfig(s Settings, log *slog.Logger) sample.Config {
