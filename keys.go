@@ -24,6 +24,11 @@ func (a *Authority) CreateKey(ctx context.Context, by Caller, n NewKey) (KeyStat
 	case !by.reaches(k.Workspace):
 		return KeyState{}, nil, Invalid("workspace", keyWorkspaceRule)
 	}
+	if by.Kind != KindUser {
+		if err := a.unlimited(ctx, by); err != nil {
+			return KeyState{}, nil, a.refuse(ctx, by.Audit("key.create", "", k.Words()), err)
+		}
+	}
 	k.Org = by.Org
 	if !n.Service {
 		k.Owner = by.Subject
@@ -39,6 +44,36 @@ func (a *Authority) CreateKey(ctx context.Context, by Caller, n NewKey) (KeyStat
 	}
 	a.learnKeys(ctx, k.ID)
 	return made, secret, nil
+}
+
+// unlimited refuses a machine whose credential ends, or may be exchanged under some client
+// ids only: a key that it made would be under none of its limits.
+func (a *Authority) unlimited(ctx context.Context, by Caller) error {
+	id := by.Credential
+	if id == "" {
+		s, found, err := a.cfg.Store.Session(ctx, by.Session)
+		switch {
+		case err != nil:
+			return Unavailable(err)
+		case !found:
+			return ErrForbidden
+		}
+		id = s.Credential
+	}
+	if c, ok := a.credentials.byID[id]; ok {
+		if c.ClientIDs != nil {
+			return ErrForbidden
+		}
+		return nil
+	}
+	k, found, err := a.cfg.Store.Key(ctx, id)
+	switch {
+	case err != nil:
+		return Unavailable(err)
+	case !found, len(k.ClientIDs) > 0, !k.Expires.IsZero():
+		return ErrForbidden
+	}
+	return nil
 }
 
 // reaches reports whether by has full access in workspace.
@@ -178,6 +213,9 @@ func (a *Authority) RotateKey(ctx context.Context, by Caller, id string, overlap
 	rotate := func(old KeyState, now time.Time) (KeyRotation, error) {
 		if err := by.handles(old); err != nil {
 			return KeyRotation{}, err
+		}
+		if by.Kind != KindUser && !old.Service() {
+			return KeyRotation{}, ErrForbidden // a machine gets no key in a person's name
 		}
 		return old.Rotation(k.ID, k.Prefix, hash, now, overlap)
 	}

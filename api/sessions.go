@@ -67,6 +67,9 @@ func single(r *http.Request, names ...string) (url.Values, error) {
 		if len(q[name]) > 1 {
 			return nil, doorward.Invalid(name, "must not be given twice")
 		}
+		if q.Has(name) && q.Get(name) == "" && r.Method == http.MethodDelete {
+			return nil, doorward.Invalid(name, "is empty; leave it out for your own") // a variable that was not set, say
+		}
 		if v := q.Get(name); strings.ContainsRune(v, 0) || strings.ToValidUTF8(v, "") != v || len(v) > 256 {
 			return nil, doorward.Invalid(name, "must be a text of at most 256 bytes")
 		}

@@ -31,6 +31,9 @@ type backedUp struct {
 // Run copies the database as it is at one moment, beside a server or without one. There is a
 // whole copy in the end, or none.
 func (c *backupCmd) Run(ctx context.Context, p *program, src *sources) error {
+	if c.File == "" {
+		return errors.New("FILE names no file")
+	}
 	l, err := p.loadBeside(c, *src)
 	if err != nil {
 		return err

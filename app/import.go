@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -157,6 +158,29 @@ type jsonUser struct {
 	MustChange   bool     `json:"must_change"`
 }
 
+// namesFields reports whether each field of an object is named exactly, and once. The
+// decoder takes ROLE for role and the last of two, and who looks the file through may see the other.
+func namesFields(raw json.RawMessage) bool {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if _, err := d.Token(); err != nil {
+		return false
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		t, err := d.Token()
+		name, ok := t.(string)
+		if err != nil || !ok || seen[name] || !slices.Contains([]string{"username", "role", "workspaces", "password", "password_hash", "disabled", "must_change"}, name) {
+			return false
+		}
+		seen[name] = true
+		var value json.RawMessage
+		if d.Decode(&value) != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // readUsersJSON reads a list of users. Its errors hold no password and no hash.
 func readUsersJSON(name string, text []byte) (all []doorward.ImportedUser, problems []error) {
 	d := json.NewDecoder(bytes.NewReader(text))
@@ -174,7 +198,7 @@ func readUsersJSON(name string, text []byte) (all []doorward.ImportedUser, probl
 		var u jsonUser
 		strict := json.NewDecoder(bytes.NewReader(raw))
 		strict.DisallowUnknownFields()
-		if err := strict.Decode(&u); err != nil || raw[0] != '{' {
+		if err := strict.Decode(&u); err != nil || raw[0] != '{' || !namesFields(raw) {
 			problems = append(problems, fmt.Errorf("%s: must be an object with username, role, workspaces, disabled, must_change and password or password_hash, each of its type", place))
 			continue
 		}

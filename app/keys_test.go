@@ -903,3 +903,31 @@ func TestKeysOutliveAKill(t *testing.T) {
 		p.door.refresh(refresh).refused(http.StatusUnauthorized, "token blacklisted")
 	}
 }
+
+// TestAMachineRisesAboveNoLimitByKeys: it gets no key in a person's name, and none that is under
+// fewer limits than its own.
+func TestAMachineRisesAboveNoLimitByKeys(t *testing.T) {
+	onBoth(t, func(t *testing.T, e engine) {
+		d := e.machineDoor(t)
+		root := bearer(d.setUp())
+		create := func(by ask, body string) answer { return d.do("POST", "/api/auth/keys", by, jsonBody(body)) }
+		mine := create(root, `{"name":"mine","role":"admin"}`).want(http.StatusCreated)
+		service := create(root, `{"name":"service","role":"admin","service":true}`).want(http.StatusCreated)
+		for name, by := range map[string]ask{"the operator's key": apiKey(machineKey), "a service key": apiKey(service.str("key"))} {
+			a := d.do("POST", "/api/auth/keys/"+mine.str("id")+"/rotate", by, jsonBody(`{}`))
+			a.what += " by " + name
+			a.refused(http.StatusForbidden, "insufficient permissions")
+		}
+		access, _ := d.exchange(service.str("key"), "app")
+		d.do("POST", "/api/auth/keys/"+mine.str("id")+"/rotate", bearer(access), jsonBody(`{}`)).refused(http.StatusForbidden, "insufficient permissions")
+		const another = `{"name":"another","role":"viewer","service":true}`
+		create(bearer(access), another).want(http.StatusCreated)
+		for _, limit := range []string{`"client_ids":["one"]`, `"expires_in":"1h"`} {
+			key := create(root, `{"name":"limited","role":"admin","service":true,`+limit+`}`).want(http.StatusCreated).str("key")
+			create(apiKey(key), another).refused(http.StatusForbidden, "insufficient permissions")
+			access, _ := d.exchange(key, "one")
+			create(bearer(access), another).refused(http.StatusForbidden, "insufficient permissions")
+		}
+		d.do("POST", "/api/auth/keys/"+service.str("id")+"/rotate", apiKey(machineKey), jsonBody(`{}`)).want(http.StatusCreated)
+	})
+}

@@ -632,3 +632,41 @@ func TestUsersAreListedInPages(t *testing.T) {
 	}
 	d.do("GET", "/api/auth/users?after=%00", root).refused(http.StatusBadRequest, "after: is not where a page begins")
 }
+
+// TestAQueryThatCannotBeReadDoesNothing: what is left out of one may be what was to be done.
+func TestAQueryThatCannotBeReadDoesNothing(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	root := d.setUp()
+	other, _ := d.signIn("root", rootPassword)
+	id, ada, _ := d.newUser(root, "ada", "viewer")
+	for _, query := range []string{"user=" + id + "%zz", "user=%", "user=" + id + ";x", "user=", "user=" + id + "&user=" + id} {
+		a := d.do("DELETE", "/api/auth/sessions?"+query, bearer(root)).want(http.StatusBadRequest)
+		if !strings.HasPrefix(a.str("error"), "query: ") && !strings.HasPrefix(a.str("error"), "user: ") {
+			t.Errorf("%s: %s", query, a.body)
+		}
+	}
+	for _, path := range []string{"audit?action=%", "audit?action=user.lock;target=x", "users?limit=1&limit=2", "users?search=%", "keys?limit=1&limit=2", "workspaces?search=%zz"} {
+		d.do("GET", "/api/auth/"+path, bearer(root)).want(http.StatusBadRequest)
+	}
+	for _, token := range []string{root, other, ada} {
+		d.do("GET", "/api/auth/me", bearer(token)).want(http.StatusOK)
+	}
+	d.do("GET", "/health?%zz&x&x").want(http.StatusOK)
+}
+
+// TestAnImportReadsFieldsExactly, as the doors do: ROLE is not role, and the last of two does not win.
+func TestAnImportReadsFieldsExactly(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	d.setUp()
+	for _, fields := range []string{`"role":"viewer","ROLE":"superadmin"`, `"role":"viewer","role":"superadmin"`, `"Role":"superadmin"`} {
+		file := write(t, "users", `[{"username":"ia","password":"password of ia",`+fields+`}]`)
+		if status, stdout, stderr := d.command("user", "import", file); status != 1 || stdout != "" || !strings.Contains(stderr, ":1: must be an object with") {
+			t.Errorf("%s: %d %s %s", fields, status, stdout, stderr)
+		}
+	}
+	if status, _, stderr := d.command("backup", ""); status != 1 || stderr != "doorward: FILE names no file\n" {
+		t.Errorf("backup: %d %s", status, stderr)
+	}
+}

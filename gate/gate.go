@@ -243,7 +243,7 @@ func (g *Gate) scope(r *http.Request, p *Pass) (*http.Request, error) {
 // openDoor judges a request to one of our own doors and lets it be answered.
 func (g *Gate) openDoor(w http.ResponseWriter, r *http.Request, p *Pass, d *Door) error {
 	p.rule, p.door = d.name, d
-	if err := checkQuery(r); err != nil {
+	if err := checkQuery(r, d); err != nil {
 		return err
 	}
 	reads, need, sameOrigin := d.Reads, d.Need, d.SameOrigin

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -78,9 +79,24 @@ const maxParameters = 100
 
 // checkQuery refuses a query to one of our own doors that is longer than anybody should
 // take apart. What goes to the service goes as sent.
-func checkQuery(r *http.Request) error {
+//
+// Where a door asks who is there, a query must be one that can be read, each name in it once:
+// what is left out of one that cannot may be what was to be done, and to whom.
+func checkQuery(r *http.Request, d *Door) error {
 	if strings.Count(r.URL.RawQuery, "&") >= maxParameters {
 		return doorward.Invalid("query", "must not hold more than %d parameters", maxParameters)
+	}
+	if r.URL.RawQuery == "" || d.Reads == ReadsNothing {
+		return nil
+	}
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return doorward.Invalid("query", "cannot be read: %%, ; and & in a value are written %%25, %%3B and %%26")
+	}
+	for _, values := range q {
+		if len(values) > 1 {
+			return doorward.Invalid("query", "must not give a name twice")
+		}
 	}
 	return nil
 }
