@@ -31,7 +31,7 @@ func countingDoor(t *testing.T, settings ...string) (*door, *faultyStore) {
 		counting.Store = kept
 		return counting, unlock, err
 	}
-	h, err := openOn(t.Context(), l.Settings, slog.New(slog.NewTextHandler(d.log, nil)), d.clock.now, below)
+	h, err := openOn(t.Context(), l.Settings, slog.New(slog.NewTextHandler(d.log, nil)), d.clock.now, below, doorward.HasherConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}

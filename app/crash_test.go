@@ -41,7 +41,7 @@ func crashRounds(t *testing.T, variable string, few int) int {
 	v := os.Getenv(variable)
 	if v == "" {
 		if raceDetector() {
-			return max(1, few/5) // it slows the program down tenfold as well
+			return max(1, few/2) // it slows the program down tenfold as well
 		}
 		return few
 	}

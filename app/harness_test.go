@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"doorward"
 )
 
 // door is a whole server under test: all its rooms, real SQLite in a directory of its
@@ -24,8 +26,10 @@ type door struct {
 	clock *clock
 	log   *logBuffer
 	flags map[string]string // settings by key
-	http  *http.Server
-	still func() // stops what runs beside the requests
+	// hashing is cheap, since most tests are about anything but what a password costs; "hashing=real" among the settings makes it what it is.
+	hashing doorward.HasherConfig
+	http    *http.Server
+	still   func() // stops what runs beside the requests
 }
 
 // clock is a clock that runs, and that a test may set forward or back.
@@ -91,7 +95,7 @@ func (l *logBuffer) String() string {
 // newDoor starts a server with settings given as "key=value". It listens on loopback.
 func newDoor(t *testing.T, settings ...string) *door {
 	t.Helper()
-	d := &door{t: t, dir: t.TempDir(), clock: &clock{}, log: &logBuffer{}, flags: map[string]string{}}
+	d := &door{t: t, dir: t.TempDir(), clock: &clock{}, log: &logBuffer{}, flags: map[string]string{}, hashing: doorward.HasherConfig{Memory: 64, Time: 1}}
 	d.flags["data_dir"] = d.dir
 	d.flags["log.level"] = "debug"
 	d.set(settings...)
@@ -107,6 +111,10 @@ func (d *door) set(settings ...string) {
 		if !ok {
 			d.t.Fatalf("setting %q is not key=value", s)
 		}
+		if key == "hashing" {
+			d.hashing = doorward.HasherConfig{}
+			continue
+		}
 		d.flags[key] = value
 	}
 }
@@ -117,7 +125,7 @@ func (d *door) start() {
 	if err := l.err(); err != nil {
 		d.t.Fatal(err)
 	}
-	h, err := open(context.Background(), l.Settings, slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})), d.clock.now)
+	h, err := openOn(context.Background(), l.Settings, slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})), d.clock.now, openStore, d.hashing)
 	if err != nil {
 		d.t.Fatal(err)
 	}

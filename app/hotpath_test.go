@@ -144,7 +144,7 @@ func hotHouse(t testing.TB, settings ...string) (*house, *logBuffer, *faultyStor
 			below, unlock, err := openStore(ctx, s, now)
 			counted.Store = below
 			return counted, unlock, err
-		})
+		}, doorward.HasherConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}

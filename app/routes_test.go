@@ -506,6 +506,8 @@ upstreams:
 		}
 		if method == "OPTIONS" {
 			lines += "Origin: https://x.example\r\nAccess-Control-Request-Method: GET\r\n"
+		} else {
+			lines += "Sec-Fetch-Site: same-origin\r\n" // the form of the first user is for this site's own pages
 		}
 		request := method + " " + target + " HTTP/1.1\r\n" + lines + "\r\n"
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(request)))

@@ -214,8 +214,8 @@ func rushHere(t testing.TB, n int) rushed {
 // token hardly notices. What time anything takes is judged with room for a machine that others use as well;
 // BenchmarkRush says what it is.
 func TestRE1ARushOfSignIns(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes seconds")
+	if testing.Short() || raceDetector() {
+		t.Skip("takes seconds, and is about time and memory, which the race detector takes its share of")
 	}
 	const queue, hash = 256, 19 << 10 // of KiB
 	slots := max(1, runtime.GOMAXPROCS(0)-1)

@@ -116,7 +116,8 @@ type house struct {
 	settings  Settings
 	log       *slog.Logger
 	now       func() time.Time
-	unlock    func() error // gives up being the only server on the database
+	hashing   doorward.HasherConfig // what a password costs; its zero value is what it should
+	unlock    func() error          // gives up being the only server on the database
 	store     doorward.Store
 	authority *doorward.Authority
 	sample    *sample.Service // nil with an upstream
@@ -128,7 +129,7 @@ type house struct {
 
 // open builds the house from the cellar up. What cannot be built says what to do next.
 func open(ctx context.Context, s Settings, log *slog.Logger, now func() time.Time) (*house, error) {
-	return openOn(ctx, s, log, now, openStore)
+	return openOn(ctx, s, log, now, openStore, doorward.HasherConfig{})
 }
 
 // cellar opens the store that the settings name, with what gives up being the only server on it.
@@ -149,8 +150,9 @@ func openStore(ctx context.Context, s Settings, now func() time.Time) (_ doorwar
 	return kept, unlock, nil
 }
 
-func openOn(ctx context.Context, s Settings, log *slog.Logger, now func() time.Time, below cellar) (_ *house, err error) {
-	h := &house{settings: s, log: log, now: now}
+func openOn(ctx context.Context, s Settings, log *slog.Logger, now func() time.Time, below cellar, hashing doorward.HasherConfig) (_ *house, err error) {
+	hashing.Rand = rand.Reader
+	h := &house{settings: s, log: log, now: now, hashing: hashing}
 	defer func() {
 		if err != nil {
 			_ = h.Close()
@@ -242,7 +244,7 @@ func (h *house) openAuthority(ctx context.Context, current doorward.Secret, prev
 	if err != nil {
 		return err
 	}
-	hasher, err := doorward.NewHasher(doorward.HasherConfig{Rand: rand.Reader})
+	hasher, err := doorward.NewHasher(h.hashing)
 	if err != nil {
 		return err
 	}

@@ -97,7 +97,7 @@ func TestEN1ByStatistics(t *testing.T) { // not parallel: the others would be he
 	}
 	for _, e := range []engine{onSQLite, onPostgres} { // one after the other
 		t.Run(e.name, func(t *testing.T) {
-			d := e.door(t, "lockout.attempts=1000", "rate_limits.enabled=false")
+			d := e.door(t, "hashing=real", "lockout.attempts=1000", "rate_limits.enabled=false")
 			root := d.setUp()
 			d.newUser(root, "known", "viewer")
 			gone, _, _ := d.newUser(root, "disabled", "viewer")
@@ -158,7 +158,7 @@ func TestEN1ByStatistics(t *testing.T) { // not parallel: the others would be he
 // TestEN3AHashOfAnotherCostIsReplaced at the first sign-in, and by nothing else.
 func TestEN3AHashOfAnotherCostIsReplaced(t *testing.T) {
 	onBoth(t, func(t *testing.T, e engine) {
-		d := e.door(t)
+		d := e.door(t, "hashing=real")
 		root := d.setUp()
 		for name, cost := range map[string]doorward.HasherConfig{
 			"cheap": {Memory: 8 * 1024, Time: 1}, "lanes": {Memory: 16 * 1024, Time: 2, Parallelism: 2}, "dear": {Memory: 32 * 1024, Time: 3},
@@ -191,7 +191,7 @@ func TestEN3AHashOfAnotherCostIsReplaced(t *testing.T) {
 // TestIN5VeryLongPasswords: as long as one may be, and one character more.
 func TestIN5VeryLongPasswords(t *testing.T) {
 	onBoth(t, func(t *testing.T, e engine) {
-		d := e.door(t)
+		d := e.door(t, "hashing=real")
 		root := d.setUp()
 		create := func(name, password string) answer {
 			return d.do("POST", "/api/auth/users", bearer(root), jsonOf(map[string]string{"username": name, "password": password, "role": "viewer"}))

@@ -179,7 +179,7 @@ func argonOf(t *testing.T, memory uint32, password string) string {
 // TestImportedUsersSignIn with what they have, and their hashes are ours from then on.
 func TestImportedUsersSignIn(t *testing.T) {
 	onBoth(t, func(t *testing.T, e engine) {
-		d := e.door(t, "lockout.attempts=100")
+		d := e.door(t, "hashing=real", "lockout.attempts=100")
 		root := bearer(d.setUp())
 		d.orgs(root, map[string][]string{"acme": {"lab"}})
 		lines := "# our people\n\n"
@@ -314,7 +314,7 @@ func TestAnImportIsAllOrNothing(t *testing.T) {
 // TestEN3ImportedAccountsTakeAsLong to refuse as nobody's where their hash is cheaper than ours.
 func TestEN3ImportedAccountsTakeAsLong(t *testing.T) {
 	t.Parallel()
-	d := newDoor(t, "lockout.attempts=1000", "rate_limits.enabled=false")
+	d := newDoor(t, "hashing=real", "lockout.attempts=1000", "rate_limits.enabled=false")
 	d.setUp()
 	file := write(t, "users.htpasswd", "bcrypt:"+bcryptOf(t, "y", "password of bcrypt")+"\nargon:"+argonOf(t, 8192, "password of argon")+"\n")
 	d.prints("user", "import", file, "--role", "viewer")
