@@ -177,14 +177,19 @@ func connectPostgres(ctx context.Context, config *pgx.ConnConfig, o postgresOpti
 	return newStore(e, readers, writers, o.writers, listener.close), nil
 }
 
-// postgresBatch locks what is free and passes over what is locked: it waits for nobody with
-// locks in its hands, so it is part of no deadlock, and a session that is held up holds up
-// no other. More batches at once would be smaller ones, and slower in the sum.
+// postgresBatch locks what is free and passes over what is locked, so that a session that is
+// held up holds up no other. One wait is left, with locks in its hands: where a row was
+// changed since the statement began, PostgreSQL follows it to its present version, and waits
+// for who has locked that, SKIP LOCKED or not (heap_lock_updated_tuple). Hence the short
+// lock_timeout of this transaction: a batch is part of no deadlock that outlasts it. More
+// batches at once would be smaller ones, and slower in the sum.
 var postgresBatch = batch{
 	most:   64,
 	atOnce: 3,
-	read:   `SELECT ` + sessionColumns + ` FROM sessions WHERE id = ANY($1) ORDER BY id FOR UPDATE SKIP LOCKED`,
-	keys:   `SELECT ` + keyColumns + keyTables + `WHERE k.id = ANY($1)`,
+	read: `SELECT ` + sessionColumns + ` FROM sessions
+		WHERE id = ANY($1) AND (SELECT set_config('lock_timeout', '20', true)) IS NOT NULL
+		ORDER BY id FOR UPDATE SKIP LOCKED`,
+	keys: `SELECT ` + keyColumns + keyTables + `WHERE k.id = ANY($1)`,
 	advance: `
 		UPDATE sessions SET prev = n.prev, head = n.head, child = n.child, gen = n.gen, fork = n.fork,
 			minted = n.minted, access_until = n.access_until
@@ -200,6 +205,9 @@ func postgresBlames(err error) bool {
 	var said *pgconn.PgError
 	if !errors.As(err, &said) || len(said.Code) < 2 {
 		return false
+	}
+	if said.Code == pgLockNotAvailable {
+		return true // one was locked, and a batch is not patient: alone, each waits for its own
 	}
 	switch said.Code[:2] {
 	case "08", "25", "53", "55", "57", "58", "XX": // connection, state, resources, locks, operator, system, internal
