@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"doorward"
@@ -107,12 +106,7 @@ func eachAudit(ctx context.Context, read func(context.Context, doorward.AuditMar
 }
 
 func printAudit(ctx context.Context, out io.Writer, read func(context.Context, doorward.AuditMark) ([]doorward.AuditRecord, error)) error {
-	// The widths are fixed, since nobody knows the widest before the last; what varies is at the end.
-	const row = "%-20s  %-16s  %-8s  %-28s  %-28s  %-15s  %-20s  %s"
-	line := func(columns ...any) error {
-		_, err := fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf(row, columns...), " "))
-		return err
-	}
+	line := columns(out, "%-20s  %-16s  %-8s  %-28s  %-28s  %-15s  %-20s  %s")
 	if err := line("TIME", "ACTION", "OUTCOME", "WHO", "WHOM", "ADDRESS", "REQUEST", "WHAT"); err != nil {
 		return err
 	}

@@ -3,12 +3,10 @@ package app
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"doorward"
@@ -94,12 +92,7 @@ func whose(ctx context.Context, kept doorward.Store, username, credential string
 }
 
 func listSessions(ctx context.Context, kept doorward.Store, q doorward.SessionQuery, out io.Writer) error {
-	// The widths are fixed, since nobody knows the widest before the last; what varies is at the end.
-	const row = "%-22s  %-6s  %-20s  %-20s  %-15s  %-28s  %s"
-	line := func(columns ...any) error {
-		_, err := fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf(row, columns...), " "))
-		return err
-	}
+	line := columns(out, "%-22s  %-6s  %-20s  %-20s  %-15s  %-28s  %s")
 	if err := line("ID", "KIND", "CREATED", "ENDS", "ADDRESS", "CREDENTIAL", "WHO AND WITH WHAT"); err != nil {
 		return err
 	}
@@ -141,30 +134,15 @@ type listedSession struct {
 	Ends       string `json:"ends"`
 }
 
-// listSessionsJSON prints one object, a session a line. What broke off is not JSON.
 func listSessionsJSON(ctx context.Context, kept doorward.Store, q doorward.SessionQuery, out io.Writer) error {
-	before := `{"sessions":[` + "\n"
-	err := kept.Sessions(ctx, q, func(s doorward.ListedSession) error {
-		b, err := json.Marshal(listedSession{
-			ID: s.ID, Kind: string(s.Kind), Subject: s.Subject, Username: s.Username, Credential: s.Credential, Org: s.Org,
-			Address: s.Address, UserAgent: s.UserAgent, Created: second(s.Created), Ends: second(s.Ends),
+	return listJSON(out, "sessions", func(yield func(any) error) error {
+		return kept.Sessions(ctx, q, func(s doorward.ListedSession) error {
+			return yield(listedSession{
+				ID: s.ID, Kind: string(s.Kind), Subject: s.Subject, Username: s.Username, Credential: s.Credential, Org: s.Org,
+				Address: s.Address, UserAgent: s.UserAgent, Created: second(s.Created), Ends: second(s.Ends),
+			})
 		})
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(out, "%s%s", before, b)
-		before = ",\n"
-		return err
 	})
-	if err != nil {
-		return err
-	}
-	if before != ",\n" {
-		_, err = fmt.Fprintln(out, `{"sessions":[]}`)
-		return err
-	}
-	_, err = fmt.Fprintln(out, "\n]}")
-	return err
 }
 
 // Run ends sessions, durably before it says so.

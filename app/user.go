@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -166,11 +165,7 @@ func (o *office) eachUser(ctx context.Context, org, search string, yield func(do
 }
 
 func listUsers(out io.Writer, each func(func(doorward.User) error) error) error {
-	const row = "%-28s  %-10s  %-16s  %-12s  %s"
-	line := func(columns ...any) error {
-		_, err := fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf(row, columns...), " "))
-		return err
-	}
+	line := columns(out, "%-28s  %-10s  %-16s  %-12s  %s")
 	if err := line("ID", "ROLE", "ORGANIZATION", "STATE", "USERNAME AND WORKSPACES"); err != nil {
 		return err
 	}
@@ -186,30 +181,13 @@ func listUsers(out io.Writer, each func(func(doorward.User) error) error) error 
 	})
 }
 
-// listUsersJSON prints one object, a user a line.
 func listUsersJSON(out io.Writer, each func(func(doorward.User) error) error) error {
-	before := `{"users":[` + "\n"
-	err := each(func(u doorward.User) error {
-		b, err := json.Marshal(showUser(u))
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(out, "%s%s", before, b)
-		before = ",\n"
-		return err
+	return listJSON(out, "users", func(yield func(any) error) error {
+		return each(func(u doorward.User) error { return yield(showUser(u)) })
 	})
-	if err != nil {
-		return err
-	}
-	if before != ",\n" {
-		_, err = fmt.Fprintln(out, `{"users":[]}`)
-		return err
-	}
-	_, err = fmt.Fprintln(out, "\n]}")
-	return err
 }
 
-// change changes the user of that name.
+// changeUser changes the user of that name.
 func (p *program) changeUser(ctx context.Context, command takesSettings, src *sources, name string, change doorward.UserChange, asJSON bool, format string) error {
 	o, err := p.openOffice(ctx, command, src)
 	if err != nil {
