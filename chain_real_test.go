@@ -209,33 +209,41 @@ func (w *realWorld) Handle(_ context.Context, r slog.Record) error {
 func (w *realWorld) WithAttrs([]slog.Attr) slog.Handler { return w }
 func (w *realWorld) WithGroup(string) slog.Handler      { return w }
 
-// TestChainReal runs everything.
-func TestChainReal(t *testing.T) {
-	t.Parallel()
-	// Making the tables anew for every draw would cost more than all that follows.
-	fresh := filepath.Join(t.TempDir(), "fresh.db")
+// newWorld makes an empty database, to be copied, and what reads and makes its credentials.
+func newWorld(t *testing.T) (fresh string, salt []byte, keys *doorward.KeyRing, hasher *doorward.Hasher) {
+	t.Helper()
+	fresh = filepath.Join(t.TempDir(), "fresh.db")
 	s, err := store.OpenSQLite(t.Context(), fresh, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	salt, err := s.Salt(t.Context(), slices.Repeat([]byte{7}, doorward.SaltLen))
+	salt, err = s.Salt(t.Context(), slices.Repeat([]byte{7}, doorward.SaltLen))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	keys, err := doorward.NewKeyRing(salt, doorward.Secret(realSecret))
+	keys, err = doorward.NewKeyRing(salt, doorward.Secret(realSecret))
 	if err != nil {
 		t.Fatal(err)
 	}
-	hasher, err := doorward.NewHasher(doorward.HasherConfig{})
+	hasher, err = doorward.NewHasher(doorward.HasherConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return fresh, salt, keys, hasher
+}
+
+// TestChainReal runs everything.
+func TestChainReal(t *testing.T) {
+	t.Parallel()
+	// Making the tables anew for every draw would cost more than all that follows.
+	fresh, _, keys, hasher := newWorld(t)
 	seen := map[string]int{}
 	rapid.Check(t, func(r *rapid.T) {
 		w := &realWorld{ctx: t.Context(), keys: keys, hasher: hasher, seen: seen}
+		var err error
 		if w.dir, err = os.MkdirTemp(filepath.Dir(fresh), "draw"); err != nil {
 			r.Fatal(err)
 		}

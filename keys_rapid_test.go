@@ -85,18 +85,7 @@ func (u *keyUser) touches(k *modelKey) bool {
 
 func TestKeysUnderRandomAdministration(t *testing.T) {
 	t.Parallel()
-	fresh := filepath.Join(t.TempDir(), "fresh.db")
-	s, err := store.OpenSQLite(t.Context(), fresh, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	salt, err := s.Salt(t.Context(), slices.Repeat([]byte{7}, doorward.SaltLen))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
+	fresh, salt, ring, hasher := newWorld(t)
 	db, err := sql.Open("sqlite", "file:"+fresh)
 	if err == nil {
 		_, err = db.Exec(`INSERT INTO workspaces VALUES ('default', 'lab', 'lab', 0)`)
@@ -105,14 +94,6 @@ func TestKeysUnderRandomAdministration(t *testing.T) {
 		t.Fatal(err)
 	}
 	empty, err := os.ReadFile(fresh)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ring, err := doorward.NewKeyRing(salt, doorward.Secret(realSecret))
-	if err != nil {
-		t.Fatal(err)
-	}
-	hasher, err := doorward.NewHasher(doorward.HasherConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}

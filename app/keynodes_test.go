@@ -2,8 +2,6 @@ package app
 
 import (
 	"net/http"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -88,43 +86,15 @@ func TestRV13NothingPassesASecondAfterAKeyWasRevoked(t *testing.T) {
 	root := a.setUp()
 	id, key := a.newKey(root, "viewer", "")
 	until(t, time.Second, "it is known", func() bool { return b.me(key).status == http.StatusOK })
-	var revoked atomic.Pointer[time.Time]
-	var late, passed, stopped atomic.Int64
-	var all sync.WaitGroup
-	for i := range 100 {
-		d, grace := b, time.Second
+	grace := func(i int) (*door, time.Duration) {
 		if i%2 == 0 {
-			d, grace = a, 0
+			return a, 0
 		}
-		all.Go(func() {
-			for {
-				began := time.Now()
-				at := revoked.Load()
-				status := d.do("GET", "/api/pipelines", bearer(key)).status
-				switch {
-				case status == http.StatusOK && at != nil && began.Sub(*at) >= grace:
-					late.Add(1)
-					return
-				case status == http.StatusOK:
-					passed.Add(1)
-				case status == http.StatusUnauthorized:
-					stopped.Add(1)
-					return
-				default:
-					t.Errorf("status %d", status)
-					return
-				}
-			}
-		})
+		return b, time.Second
 	}
-	until(t, 20*time.Second, "many pass before", func() bool { return passed.Load() > 200 })
-	a.do("DELETE", "/api/auth/keys/"+id, bearer(root)).want(http.StatusNoContent)
-	now := time.Now()
-	revoked.Store(&now)
-	all.Wait()
-	if late.Load() > 0 || stopped.Load() != 100 {
-		t.Errorf("%d passed that began too late, %d were refused in time", late.Load(), stopped.Load())
-	}
+	nothingPassesAfter(t, key, grace, func() {
+		a.do("DELETE", "/api/auth/keys/"+id, bearer(root)).want(http.StatusNoContent)
+	})
 }
 
 // TestMN3KeysInAnOutage: those made at run time pass for max_staleness, those of the
