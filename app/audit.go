@@ -55,7 +55,7 @@ func (c *auditCmd) Run(ctx context.Context, p *program, src *sources) error {
 		}
 		*at.to = t
 	}
-	kept, err := p.openSessions(ctx, c, src)
+	kept, _, err := p.openKept(ctx, c, src)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,17 @@ func (p *program) loadBeside(command takesSettings, src sources) (*loaded, error
 	return l, l.err()
 }
 
+// openKept opens the database of a command that is about what is kept in it, with the settings
+// that the command takes.
+func (p *program) openKept(ctx context.Context, command takesSettings, src *sources) (*store.Store, *loaded, error) {
+	l, err := p.loadBeside(command, *src)
+	if err != nil {
+		return nil, nil, err
+	}
+	kept, err := openBeside(ctx, l.Settings, time.Now)
+	return kept, l, err
+}
+
 // openBeside opens the database that a server has made, which may be running.
 func openBeside(ctx context.Context, s Settings, now func() time.Time) (*store.Store, error) {
 	if s.Database.URL != nil {

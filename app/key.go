@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"doorward"
-	"doorward/store"
 )
 
 type keyCmd struct {
@@ -96,16 +95,6 @@ func shownKey(k doorward.KeyState, secret string) keyShown {
 	}
 }
 
-// openKeys opens the database of a command about keys, with the prefix of new ones.
-func (p *program) openKeys(ctx context.Context, command takesSettings, src *sources) (*store.Store, string, error) {
-	l, err := p.loadBeside(command, *src)
-	if err != nil {
-		return nil, "", err
-	}
-	kept, err := openBeside(ctx, l.Settings, time.Now)
-	return kept, l.KeyPrefix, err
-}
-
 // newSecret makes a key's secret, and its id.
 func (p *program) newSecret(prefix string) (id, secret string, err error) {
 	if secret, err = doorward.NewAPIKey(prefix, p.random); err != nil {
@@ -129,7 +118,7 @@ func (c *keyCreateCmd) Run(ctx context.Context, p *program, src *sources) error 
 	if err != nil {
 		return err
 	}
-	kept, prefix, err := p.openKeys(ctx, c, src)
+	kept, l, err := p.openKept(ctx, c, src)
 	if err != nil {
 		return err
 	}
@@ -137,7 +126,7 @@ func (c *keyCreateCmd) Run(ctx context.Context, p *program, src *sources) error 
 	if err := c.place(ctx, kept, &k); err != nil {
 		return err
 	}
-	id, secret, err := p.newSecret(prefix)
+	id, secret, err := p.newSecret(l.KeyPrefix)
 	if err != nil {
 		return err
 	}
@@ -188,7 +177,7 @@ func (c *keyCreateCmd) place(ctx context.Context, kept doorward.Store, k *doorwa
 	return nil
 }
 
-// userNamed finds a user by name.
+// userNamed finds a user by name, in whatever organization.
 func userNamed(ctx context.Context, kept doorward.Store, name string) (doorward.User, error) {
 	canonical, possible := doorward.CanonicalUsername(name)
 	if !possible {
@@ -227,7 +216,7 @@ func (p *program) printNewKey(k doorward.KeyState, secret string, asJSON bool, d
 
 // Run lists keys a page at a time, however many there are.
 func (c *keyListCmd) Run(ctx context.Context, p *program, src *sources) error {
-	kept, _, err := p.openKeys(ctx, c, src)
+	kept, _, err := p.openKept(ctx, c, src)
 	if err != nil {
 		return err
 	}
@@ -300,12 +289,12 @@ func (c *keyRotateCmd) Run(ctx context.Context, p *program, src *sources) error 
 	if err != nil {
 		return fmt.Errorf("--overlap: %w", err)
 	}
-	kept, prefix, err := p.openKeys(ctx, c, src)
+	kept, l, err := p.openKept(ctx, c, src)
 	if err != nil {
 		return err
 	}
 	defer kept.Close() //nolint:errcheck // what was acknowledged is durable without it
-	id, secret, err := p.newSecret(prefix)
+	id, secret, err := p.newSecret(l.KeyPrefix)
 	if err != nil {
 		return err
 	}
@@ -336,7 +325,7 @@ func (c *keyRotateCmd) Run(ctx context.Context, p *program, src *sources) error 
 
 // Run revokes a key, durably before it says so.
 func (c *keyRevokeCmd) Run(ctx context.Context, p *program, src *sources) error {
-	kept, _, err := p.openKeys(ctx, c, src)
+	kept, _, err := p.openKept(ctx, c, src)
 	if err != nil {
 		return err
 	}

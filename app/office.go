@@ -27,11 +27,7 @@ type office struct {
 func forPeople(key string) bool { return inDatabase(key) || key == "passwords.min_length" }
 
 func (p *program) openOffice(ctx context.Context, command takesSettings, src *sources) (*office, error) {
-	l, err := p.loadBeside(command, *src)
-	if err != nil {
-		return nil, err
-	}
-	kept, err := openBeside(ctx, l.Settings, time.Now)
+	kept, l, err := p.openKept(ctx, command, src)
 	if err != nil {
 		return nil, err
 	}
@@ -55,19 +51,6 @@ func (o *office) close() { _ = o.kept.Close() }
 // above all who are in it.
 func hand(org string) doorward.Caller {
 	return doorward.Caller{Identity: doorward.Identity{Username: byHand, Role: doorward.Superadmin, Org: org, Workspace: doorward.Default}}
-}
-
-// find reads the user of that name, in whatever organization.
-func (o *office) find(ctx context.Context, name string) (doorward.User, error) {
-	canonical, possible := doorward.CanonicalUsername(name)
-	if !possible {
-		return doorward.User{}, errors.New("there is no user of that name")
-	}
-	u, _, found, err := o.kept.UserByName(ctx, canonical)
-	if err == nil && !found {
-		err = fmt.Errorf("there is no user %s", canonical)
-	}
-	return u, err
 }
 
 // organization refuses one that is not there.

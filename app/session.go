@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"doorward"
-	"doorward/store"
 )
 
 type sessionCmd struct {
@@ -54,7 +53,7 @@ func (c *sessionRevokeCmd) Validate() error {
 
 // Run lists sessions as they are read, however many there are.
 func (c *sessionListCmd) Run(ctx context.Context, p *program, src *sources) error {
-	kept, err := p.openSessions(ctx, c, src)
+	kept, _, err := p.openKept(ctx, c, src)
 	if err != nil {
 		return err
 	}
@@ -72,14 +71,6 @@ func (c *sessionListCmd) Run(ctx context.Context, p *program, src *sources) erro
 		return err
 	}
 	return out.Flush()
-}
-
-func (p *program) openSessions(ctx context.Context, command takesSettings, src *sources) (*store.Store, error) {
-	l, err := p.loadBeside(command, *src)
-	if err != nil {
-		return nil, err
-	}
-	return openBeside(ctx, l.Settings, time.Now)
 }
 
 // whose picks the sessions of a user by name, or of a credential by id; all for neither.
@@ -147,7 +138,7 @@ func listSessionsJSON(ctx context.Context, kept doorward.Store, q doorward.Sessi
 
 // Run ends sessions, durably before it says so.
 func (c *sessionRevokeCmd) Run(ctx context.Context, p *program, src *sources) error {
-	kept, err := p.openSessions(ctx, c, src)
+	kept, _, err := p.openKept(ctx, c, src)
 	if err != nil {
 		return err
 	}

@@ -194,7 +194,7 @@ func (p *program) changeUser(ctx context.Context, command takesSettings, src *so
 		return err
 	}
 	defer o.close()
-	u, err := o.find(ctx, name)
+	u, err := userNamed(ctx, o.kept, name)
 	if err != nil {
 		return err
 	}
@@ -253,7 +253,7 @@ func (p *program) withUser(ctx context.Context, command takesSettings, src *sour
 		return err
 	}
 	defer o.close()
-	u, err := o.find(ctx, name)
+	u, err := userNamed(ctx, o.kept, name)
 	if err != nil {
 		return err
 	}
