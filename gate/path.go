@@ -61,6 +61,9 @@ func canonicalPath(r *http.Request) (form, error) {
 		case hasParameter && (name == "." || name == ".."):
 			return form{}, badPath("holds a dot segment with a parameter")
 		case dec == "..":
+			if len(plain) > 0 && strings.IndexByte(plain[len(plain)-1], 0) >= 0 {
+				return form{}, errPathForm // is it one segment that this takes back, or half of it?
+			}
 			if len(segments) > 0 {
 				segments, plain = segments[:len(segments)-1], plain[:len(plain)-1]
 			}

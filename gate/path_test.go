@@ -134,7 +134,7 @@ func TestCanonicalPathRefuses(t *testing.T) {
 	for _, target := range []string{
 		// an encoded slash, wherever else something is odd
 		"/public/..%2fadmin", "/public/..%2Fadmin", "/%2f", "/%2F/", "/a%2fb", "/%2e%2e%2fadmin",
-		"/é/..%2fadmin", "/\"/..%2fadmin", "/a|b%2Fc", "/{x}%2f..%2fadmin", "/\xff%2f",
+		"/é/..%2fadmin", "/\"/..%2fadmin", "/a|b%2Fc", "/{x}%2f..%2fadmin", "/\xff%2f", "/a%2fb/..", "/x/%23%2F%23/%2e%2e/y",
 		// a backslash
 		"/public/..%5cadmin", "/%5C", "/public\\..\\admin", "/\\", "/é\\",
 		// control characters

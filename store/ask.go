@@ -105,5 +105,9 @@ func (a asker) failed(ctx context.Context, err error) error {
 	if gone := ctx.Err(); gone != nil {
 		return gone
 	}
+	// A dial that ends at the caller's deadline may be heard of before the context is.
+	if until, ok := ctx.Deadline(); ok && !time.Now().Before(until) {
+		return context.DeadlineExceeded
+	}
 	return fmt.Errorf("cannot %s: %w", a.op, err)
 }
