@@ -43,7 +43,7 @@ func (s HashSlot) Hash(password string) (PasswordHash, error) {
 	if _, err := io.ReadFull(s.h.random, fresh.salt); err != nil {
 		return "", Unavailable(fmt.Errorf("cannot read randomness for a salt: %w", err))
 	}
-	fresh.key = s.h.derive(password, fresh)
+	unhurried(func() { fresh.key = s.h.derive(password, fresh) })
 	return fresh.encode(), nil
 }
 
@@ -95,7 +95,8 @@ func (s HashSlot) verifyBcrypt(hash, password string) (bool, error) {
 		return false, nil
 	}
 	// Like the programs that made such hashes, it reads the first 72 bytes alone.
-	err := bcrypt.CompareHashAndPassword([]byte(hash), []byte(password))
+	var err error
+	unhurried(func() { err = bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) })
 	if err != nil && !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
 		return false, Unavailable(err)
 	}
@@ -117,6 +118,7 @@ func (s HashSlot) VerifyNobody(password string) {
 	s.compare(s.h.nobody, password)
 }
 
-func (s HashSlot) compare(kept phc, password string) bool {
-	return subtle.ConstantTimeCompare(s.h.derive(password, kept), kept.key) == 1
+func (s HashSlot) compare(kept phc, password string) (same bool) {
+	unhurried(func() { same = subtle.ConstantTimeCompare(s.h.derive(password, kept), kept.key) == 1 })
+	return same
 }

@@ -1,0 +1,12 @@
+package doorward
+
+import "syscall"
+
+// patience is the nice value of a thread that hashes. A weight of about a tenth of the others':
+// it waits for them, and still gets on while they take all they can.
+const patience = 10
+
+// stepBack lowers the priority of the calling thread. On Linux it is a thread's own
+// (setpriority(2), under "C library/kernel differences"); lowering it is always allowed, and should it
+// not be, the work is done all the same.
+func stepBack() { _ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, patience) }
