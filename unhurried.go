@@ -12,7 +12,11 @@ func unhurried(work func()) {
 	go func() {
 		defer close(done)
 		runtime.LockOSThread()
-		stepBack()
+		if !stepBack() {
+			defer runtime.UnlockOSThread()
+			unhurried(work) // on another, since this one is taken
+			return
+		}
 		work()
 	}()
 	<-done
