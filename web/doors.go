@@ -34,7 +34,7 @@ func Doors(c Config) []gate.Door {
 	h := &web{Config: c, pages: readPages(), style: newAsset(styleSource), script: newAsset(scriptSource)}
 	login, setup, password := SignInPage(c.Prefix), SetupPage(c.Prefix), c.Prefix+"/auth/password"
 	const get, post = http.MethodGet, http.MethodPost
-	return []gate.Door{
+	doors := []gate.Door{
 		{Method: get, Pattern: login, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showLogin, Refused: h.loginRefused},
 		{Method: post, Pattern: login, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, SameOrigin: true, Form: true,
 			Handle: h.login, Refused: h.loginRefused},
@@ -48,4 +48,39 @@ func Doors(c Config) []gate.Door {
 		{Method: get, Pattern: c.Prefix + stylePath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showStyle},
 		{Method: get, Pattern: c.Prefix + scriptPath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showScript},
 	}
+	return append(doors, h.accountDoors()...)
 }
+
+// accountDoors are the pages of who is signed in about what is their own.
+func (h *web) accountDoors() []gate.Door {
+	// at is the section that a page belongs to, and where the way back from a refusal leads.
+	page := func(at, path string, handle action) gate.Door {
+		return gate.Door{Method: http.MethodGet, Pattern: at + path, Reads: gate.ReadsAll, Need: doorward.NeedPerson, Handle: handle, Refused: h.refusedAt(at)}
+	}
+	post := func(at, path string, handle action) gate.Door {
+		d := page(at, path, handle)
+		d.Method, d.SameOrigin, d.Form = http.MethodPost, true, true
+		return d
+	}
+	account, sessions, keys, activity := h.accountPath(""), h.accountPath("/sessions"), h.accountPath("/keys"), h.accountPath("/activity")
+	makeKey := post(keys, "", h.createKey)
+	makeKey.Refused = h.createKeyRefused
+	signOut := post(account, "/sign-out", h.signOut)
+	signOut.MustChange = true
+	return []gate.Door{
+		page(account, "", h.showAccount),
+		signOut,
+		page(sessions, "", h.showSessions),
+		post(sessions, "/end-others", h.endOtherSessions),
+		post(sessions, "/{id}/end", h.endSession),
+		page(keys, "", h.showKeys),
+		makeKey,
+		page(keys, "/{id}/revoke", h.askRevokeKey),
+		post(keys, "/{id}/revoke", h.revokeKey),
+		post(keys, "/{id}/rotate", h.rotateKey),
+		page(activity, "", h.showActivity),
+	}
+}
+
+// action answers a request to a page.
+type action = func(http.ResponseWriter, *http.Request, *gate.Pass) error

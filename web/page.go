@@ -18,13 +18,18 @@ var sources embed.FS
 // pages are the templates, each inside the one layout.
 type pages struct {
 	login, setup, password, notice *template.Template
+	framed                         map[string]*template.Template // of who is signed in, by name
 }
 
 func readPages() pages {
 	page := func(name string) *template.Template {
-		return template.Must(template.ParseFS(sources, "pages/layout.html", "pages/"+name+".html"))
+		return template.Must(template.ParseFS(sources, "pages/layout.html", "pages/parts.html", "pages/"+name+".html"))
 	}
-	return pages{login: page("login"), setup: page("setup"), password: page("password"), notice: page("notice")}
+	all := pages{login: page("login"), setup: page("setup"), password: page("password"), notice: page("notice"), framed: map[string]*template.Template{}}
+	for _, name := range []string{"account", "sessions", "keys", "key-shown", "activity", "ask", "refused"} {
+		all.framed[name] = page(name)
+	}
+	return all
 }
 
 // view is what the layout shows; Content is the page's own.
@@ -34,6 +39,8 @@ type view struct {
 	Field   string // which field it is about; empty for none, or all
 	Style   string // where the stylesheet is
 	Script  string // where the script is; empty for none
+	Frame   *frame // around the pages of who is signed in
+	Done    string // what has just been done, in words
 	Content any
 }
 
