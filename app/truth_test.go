@@ -252,7 +252,7 @@ func (tr *truthDoor) table() string {
 	}
 	// Last those after which there is nothing more to show.
 	order := slices.Clone(rows)
-	last := func(row string) int { return strings.Count(row, "logout") + strings.Count(row, "sign-out") }
+	last := func(row string) int { return 2*strings.Count(row, "logout") + strings.Count(row, "sign-out") }
 	slices.SortStableFunc(order, func(a, b string) int { return last(a) - last(b) })
 	got := map[string]string{}
 	for _, row := range append(slices.Clone(serviceAsks), order...) {
