@@ -358,7 +358,7 @@ func doors(s Settings, a *doorward.Authority, health *api.Health, metrics http.H
 		c.Metrics, c.MetricsPath = metrics, s.MetricsPath
 	}
 	return append(api.Doors(c), web.Doors(web.Config{
-		Authority: a, Prefix: s.PathPrefix, CookieName: s.CookieName, MinPassword: s.PasswordMinLength,
+		Authority: a, Prefix: s.PathPrefix, CookieName: s.CookieName, MinPassword: s.PasswordMinLength, Behind: servicesOf(s.behind()),
 	})...)
 }
 

@@ -100,6 +100,11 @@ var truthAsks = map[string]struct{ path, body string }{
 	"GET /.well-known/jwks.json": {},
 	"GET /auth/style.css":        {},
 
+	"GET /auth/welcome":         {},
+	"POST /auth/welcome":        {},
+	"GET /auth/welcome/service": {},
+	"GET /auth/welcome/ready":   {},
+
 	"GET /auth/account":                      {},
 	"POST /auth/account/sign-out":            {},
 	"GET /auth/account/sessions":             {},

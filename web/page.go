@@ -26,7 +26,7 @@ func readPages() pages {
 		return template.Must(template.ParseFS(sources, "pages/layout.html", "pages/parts.html", "pages/"+name+".html"))
 	}
 	all := pages{login: page("login"), setup: page("setup"), password: page("password"), notice: page("notice"), framed: map[string]*template.Template{}}
-	for _, name := range []string{"account", "sessions", "keys", "key-shown", "activity", "ask", "refused"} {
+	for _, name := range []string{"account", "sessions", "keys", "key-shown", "activity", "ask", "refused", "welcome"} {
 		all.framed[name] = page(name)
 	}
 	return all
