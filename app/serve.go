@@ -336,7 +336,7 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 			Routes: s.Routes, Upstreams: patternsOf(s.behind()),
 			Disabled: s.AuthEnabled != nil && !*s.AuthEnabled,
 		},
-		CookieName: s.CookieName, PublicURL: s.PublicURL, TrustedOrigins: s.TrustedOrigins, TrustedProxies: s.TrustedProxies,
+		CookieName: s.CookieName, PublicURL: s.PublicURL, CookieDomain: s.CookieDomain, RedirectAllow: s.RedirectAllow, TrustedOrigins: s.TrustedOrigins, TrustedProxies: s.TrustedProxies,
 		MaxHeaders: s.Limits.Headers, BodyTimeout: s.Limits.BodyTimeout, MaxUpload: s.Limits.BodyBytes,
 		ForwardBearer: s.ForwardCredentials == ForwardBearer, Forward: h.forwardAuth(),
 		Log: h.log, Refused: h.metrics.refused,

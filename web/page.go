@@ -41,15 +41,29 @@ type view struct {
 	Script  string // where the script is; empty for none
 	Frame   *frame // around the pages of who is signed in
 	Done    string // what has just been done, in words
+	Next    string // where the form leads to in the end; empty for a page of ours
 	Content any
 }
 
 // contentPolicy lets a page load our stylesheet and post to us, and nothing else: no
 // script, no frame around it, no other site.
-const contentPolicy = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+const contentPolicy = "default-src 'none'; style-src 'self'; " + formAction + "; base-uri 'none'; frame-ancestors 'none'"
+
+const formAction = "form-action 'self'"
 
 // scriptPolicy is for the one page that has a script, a file of ours.
 const scriptPolicy = contentPolicy + "; script-src 'self'"
+
+// policyTo is a page's policy when what its form is answered with sends the browser on to next.
+// Chromium holds that, and not the form's own address alone, to form-action; so where next is on another
+// host, its origin is named, and no other.
+func policyTo(policy, next string) string {
+	u, err := url.Parse(next)
+	if err != nil || u.Host == "" {
+		return policy
+	}
+	return strings.Replace(policy, formAction, formAction+" "+u.Scheme+"://"+u.Host, 1)
+}
 
 // guard sets what every answer of ours to a browser carries.
 func guard(h http.Header, p *gate.Pass) {
@@ -73,9 +87,11 @@ func (h *web) show(w http.ResponseWriter, p *gate.Pass, status int, t *template.
 	}
 	header := w.Header()
 	guard(header, p)
+	policy := contentPolicy
 	if v.Script != "" {
-		header.Set("Content-Security-Policy", scriptPolicy)
+		policy = scriptPolicy
 	}
+	header.Set("Content-Security-Policy", policyTo(policy, v.Next))
 	header.Set("Content-Type", "text/html; charset=utf-8")
 	header.Set("Content-Length", strconv.Itoa(body.Len()))
 	w.WriteHeader(status)
@@ -84,7 +100,7 @@ func (h *web) show(w http.ResponseWriter, p *gate.Pass, status int, t *template.
 }
 
 // sendOn sends the browser to another page with a GET (RFC 9110, section 15.4.4). target is
-// one of ours or has been through gate.SameSite.
+// one of ours or has been through gate.Pass.Next.
 func sendOn(w http.ResponseWriter, p *gate.Pass, target string) {
 	guard(w.Header(), p)
 	w.Header().Set("Location", target)
