@@ -31,7 +31,9 @@ const (
 // serve runs the server until ctx ends, then lets requests under way finish.
 func serve(ctx context.Context, s Settings, warnings []string, std Streams) (err error) {
 	log := newLog(s, std.Err)
-	h, err := open(ctx, s, log, time.Now)
+	hashes := newHashWorker(log)
+	defer func() { err = errors.Join(err, hashes.Close()) }()
+	h, err := openOn(ctx, s, log, time.Now, openStore, doorward.HasherConfig{Key: hashes.key})
 	if err != nil {
 		return err
 	}
