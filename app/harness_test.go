@@ -133,12 +133,12 @@ func (d *door) start() {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	d.house, d.http, d.URL = h, newServer(h.handler, h.settings.Limits, h.log), "http://"+listener.Addr().String()
+	in := h.entrance(listener)
+	d.house, d.http, d.URL = h, in.Server, h.settings.scheme()+"://"+listener.Addr().String()
 	h.announce(context.Background(), listener.Addr(), d.log)
 	d.still = h.runBeside(context.Background())
 	d.clock.moved = d.clockSet
-	server := d.http // stop may come first
-	go func() { _ = server.Serve(h.limited(listener)) }()
+	go func() { _ = in.serve() }()
 }
 
 func (d *door) stop() {
