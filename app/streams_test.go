@@ -85,10 +85,10 @@ func (d *door) begin(t *testing.T, kind, path string, asks ...ask) *anOpenStream
 	for _, a := range asks {
 		a(r)
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true, TLSClientConfig: d.trusting()}}
 	switch {
 	case strings.HasPrefix(kind, "HTTP/2 "):
-		client = newHTTP2(t)
+		client = d.newHTTP2(t)
 	case kind == "socket":
 		r.Header.Set("Connection", "Upgrade")
 		r.Header.Set("Upgrade", "websocket")

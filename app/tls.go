@@ -31,7 +31,7 @@ func (t *TLS) rows() []setting {
 			help: "PEM file of the certificate's private key; taken anew when it changes",
 			set:  text(&t.Key, pemFile)},
 		{key: "tls.min_version", fallback: "1.2", metavar: "1.2|1.3",
-			help: "oldest version of TLS that is spoken: 1.2 or 1.3",
+			help: "oldest version of TLS that is spoken",
 			set:  text(&t.MinVersion, tlsVersion)},
 		{key: "tls.redirect_listen", unset: "none", metavar: "HOST:PORT",
 			help: "address of plain HTTP that leads browsers to HTTPS and does nothing else",
