@@ -198,10 +198,10 @@ func (l *loaded) checkRisks() {
 			l.warn("trusted_proxies", "%s is everyone: any client can claim any address", p)
 		}
 	}
-	if l.PublicURL != nil && l.PublicURL.Scheme == "http" && !local(l.PublicURL.Hostname()) {
+	if l.publicInClear() {
 		l.warn("public_url", "is plain HTTP: passwords, cookies and tokens can be read on the way")
 	}
-	if l.inClear() && l.PublicURL == nil {
+	if l.inClear() && !l.publicInClear() {
 		l.warn("listen", "%s is reached in clear from other machines: passwords, cookies and tokens can be read on the way; give tls.cert and tls.key, or name the proxy that speaks HTTPS in trusted_proxies", l.Listen)
 	}
 	if l.JWTRefreshExpiry < l.JWTExpiry {

@@ -165,6 +165,13 @@ func (f *frames) must(err error) {
 	}
 }
 
+// headerBlock is the first header block of a connection.
+func headerBlock(fields ...string) []byte {
+	f := new(frames)
+	f.enc = hpack.NewEncoder(&f.buf)
+	return f.block(fields...)
+}
+
 // block is a header block of names and values in turn.
 func (f *frames) block(fields ...string) []byte {
 	f.buf.Reset()

@@ -109,12 +109,17 @@ func (l *loaded) checkTLS() {
 // the settings tell: nothing says that a proxy of ours, or this server, speaks HTTPS.
 func (s *Settings) inClear() bool {
 	switch {
-	case s.TLS.on() || onLoopback(s.Listen):
+	case s.TLS.on(), s.PublicURL != nil && s.PublicURL.Scheme == "https":
 		return false
-	case s.PublicURL != nil:
-		return s.PublicURL.Scheme != "https"
+	case s.publicInClear():
+		return true
 	}
-	return len(s.TrustedProxies) == 0
+	return !onLoopback(s.Listen) && len(s.TrustedProxies) == 0
+}
+
+// publicInClear reports whether browsers on other machines are said to come by plain HTTP.
+func (s *Settings) publicInClear() bool {
+	return s.PublicURL != nil && s.PublicURL.Scheme == "http" && !local(s.PublicURL.Hostname())
 }
 
 // front is a server and what it listens on.
