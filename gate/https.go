@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
@@ -37,14 +38,14 @@ func (t *ToHTTPS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Fail(w, http.StatusBadRequest, "scheme: must be https; replace a password, key or token that was sent here, since it came in clear")
 		return
 	}
-	host := t.host(r)
-	if host == "" || !strings.HasPrefix(r.URL.Path, "/") || r.URL.User != nil {
+	to := url.URL{Scheme: "https", Host: t.host(r), Path: cmp.Or(r.URL.Path, "/"), RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
+	if to.Host == "" || to.Path[0] != '/' || r.URL.User != nil {
 		h.Set("Connection", "close")
 		Fail(w, http.StatusBadRequest, "Host: is not a host name or address, with or without a port")
 		return
 	}
 	h["Content-Type"] = nil // and no body
-	http.Redirect(w, r, (&url.URL{Scheme: "https", Host: host, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}).String(), http.StatusMovedPermanently)
+	http.Redirect(w, r, to.String(), http.StatusMovedPermanently)
 }
 
 // host is the host and port to lead to; empty for none.
