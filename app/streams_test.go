@@ -167,7 +167,9 @@ func (s *anOpenStream) ends(t *testing.T, began time.Time, reason string) time.D
 	case strings.HasPrefix(s.kind, "HTTP/2 "):
 		want = "INTERNAL_ERROR"
 	}
-	if !strings.Contains(s.how, want) && !(s.kind != "socket" && strings.Contains(s.how, "connection reset")) {
+	// A cut may be a reset, and over TLS come in the middle of a record that the client was slow to take.
+	abrupt := strings.Contains(s.how, "connection reset") || strings.Contains(s.how, "bad record MAC")
+	if !strings.Contains(s.how, want) && !(s.kind != "socket" && abrupt) {
 		t.Errorf("%s ends with %s, want %s", s.kind, s.how, want)
 	}
 	return s.at.Sub(began)

@@ -67,7 +67,7 @@ func TestTLSSpeaksWhatItShould(t *testing.T) {
 // either, nor is what is no TLS at all; each is cut, and none hangs.
 func TestHS10WhatWasAgreedIsSpoken(t *testing.T) {
 	t.Parallel()
-	d, e := secureDoor(t, "limits.header_timeout=1s")
+	d, e := secureDoor(t, "limits.header_timeout=3s")
 	h1 := "GET /x HTTP/1.1\r\nHost: door.example\r\n" + machineKeyLine + "\r\nConnection: close\r\n\r\n"
 	h2 := new(strings.Builder)
 	h2.WriteString(http2.ClientPreface)
@@ -161,7 +161,7 @@ func TestHTTP2OffersNoWebSocketOverTLS(t *testing.T) {
 // are not do not keep anybody else from theirs.
 func TestSlowHandshakesAreCut(t *testing.T) {
 	t.Parallel()
-	d, _ := secureDoor(t, "limits.header_timeout=1s")
+	d, _ := secureDoor(t, "limits.header_timeout=3s")
 	hello := helloOf(t, d)
 	raw := func(t *testing.T) net.Conn {
 		t.Helper()
@@ -513,7 +513,7 @@ func TestTheProgramServesHTTPS(t *testing.T) {
 	t.Parallel()
 	a := newCertifier(t)
 	cert, key := a.issue(t, nil, nil).in(t)
-	s := serveProgram(t, "--data-dir", t.TempDir(), "--tls-cert", cert, "--tls-key", key, "--tls-redirect-listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--auth-enabled", "--limits-header-timeout", "1s")
+	s := serveProgram(t, "--data-dir", t.TempDir(), "--tls-cert", cert, "--tls-key", key, "--tls-redirect-listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--auth-enabled", "--limits-header-timeout", "3s")
 	if s.addr == "" {
 		t.Fatalf("did not start: %s", s.stderr)
 	}
