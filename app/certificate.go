@@ -21,13 +21,14 @@ import (
 )
 
 // certificate is what TLS is served with, kept as its two files are. It is never without
-// one: files that cannot be used leave the one from before. get and pair are safe for
-// concurrent use; look and follow are for one goroutine.
+// one: files that cannot be used leave the one from before. look and follow are for one
+// goroutine, everything else is safe for concurrent use.
 type certificate struct {
 	cert, key string // paths
 	now       func() time.Time
 	log       *slog.Logger
 	current   atomic.Pointer[pair]
+	stuck     atomic.Bool // the files have changed and cannot be used
 
 	seen   pairFiles // at the last look
 	judged pairFiles // the last that were judged, whether or not they were taken
@@ -97,6 +98,7 @@ func (c *certificate) look() {
 
 func (c *certificate) take(found pairFiles) {
 	p, err := found.parse()
+	c.stuck.Store(err != nil)
 	if err != nil {
 		c.log.Warn("the certificate's files have changed and cannot be used, so the one from before goes on until they can", "err", err)
 		return
@@ -306,13 +308,16 @@ func (p *pair) attrs() []any {
 // covers reports whether the certificate is for host.
 func (c *certificate) covers(host string) bool { return c.pair().Leaf.VerifyHostname(host) == nil }
 
-// warnings are for the health answer; of no certificate there are none.
-func (c *certificate) warnings() []string {
+// warnings are for the health answer, which anybody may read; of no certificate there are none.
+func (c *certificate) warnings() (all []string) {
 	if c == nil {
 		return nil
 	}
 	if w := c.pair().ends(c.now()); w != "" {
-		return []string{w}
+		all = append(all, w)
 	}
-	return nil
+	if c.stuck.Load() {
+		all = append(all, "tls.cert: its files have changed and cannot be used, so the certificate from before goes on; the log says why")
+	}
+	return all
 }

@@ -267,6 +267,9 @@ func TestBadFilesKeepTheCertificateFromBefore(t *testing.T) {
 			if log := w.log.String(); strings.Count(log, "level=WARN") != 1 || strings.Count(log, "\n") != 1 || !strings.Contains(log, c.want) {
 				t.Errorf("the log says %q, want one warning with %q", log, c.want)
 			}
+			if got := strings.Join(w.warnings(), "|"); !strings.HasPrefix(got, "tls.cert: its files have changed and cannot be used") || strings.Contains(got, w.cert) {
+				t.Errorf("/health warns %q", got)
+			}
 			_ = os.Remove(w.cert)
 			_ = os.Remove(w.key)
 			next := a.issue(t, nil, nil)
@@ -275,6 +278,9 @@ func TestBadFilesKeepTheCertificateFromBefore(t *testing.T) {
 			w.look()
 			if got := w.pair().Leaf.SerialNumber; got.Cmp(next.serial) != 0 {
 				t.Errorf("what is good again is not taken: %v is served\n%s", got, w.log)
+			}
+			if got := w.warnings(); len(got) > 0 {
+				t.Errorf("/health warns still: %q", got)
 			}
 			for line := range strings.Lines(good.key + other.key + next.key) {
 				if line = strings.TrimSpace(line); len(line) > 20 && !strings.HasPrefix(line, "-") && strings.Contains(w.log.String(), line) {
