@@ -1,6 +1,7 @@
 package doorward
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -60,6 +61,11 @@ type AuditRecord struct {
 type AuditMark struct {
 	Time time.Time
 	ID   int64
+}
+
+// Compare is negative when m is before other in the log, positive after it, and 0 for the same place.
+func (m AuditMark) Compare(other AuditMark) int {
+	return cmp.Or(m.Time.Compare(other.Time), cmp.Compare(m.ID, other.ID))
 }
 
 // AuditQuery asks for entries, newest first. Empty fields ask for all.

@@ -213,6 +213,9 @@ func (a *Authority) start(ctx context.Context) error {
 	return nil
 }
 
+// Now is the time by which a judges.
+func (a *Authority) Now() time.Time { return a.cfg.Now() }
+
 // Mode says how the door to the service behind stands.
 type Mode int
 

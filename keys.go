@@ -146,6 +146,18 @@ func (a *Authority) Keys(ctx context.Context, by Caller, search string, after Ke
 	default:
 		return nil, KeyPlace{}, ErrForbidden
 	}
+	return a.keyPage(ctx, q, limit)
+}
+
+// OwnKeys lists a page of a person's own keys, as Keys does.
+func (a *Authority) OwnKeys(ctx context.Context, by Caller, search string, after KeyPlace, limit int) ([]KeyState, KeyPlace, error) {
+	if by.Kind != KindUser {
+		return nil, KeyPlace{}, ErrForbidden
+	}
+	return a.keyPage(ctx, KeyQuery{Org: by.Org, Owner: by.Subject, Search: search, After: after, Limit: limit + 1}, limit)
+}
+
+func (a *Authority) keyPage(ctx context.Context, q KeyQuery, limit int) ([]KeyState, KeyPlace, error) {
 	keys, err := a.cfg.Store.Keys(ctx, q)
 	if err != nil {
 		return nil, KeyPlace{}, Unavailable(err)

@@ -36,6 +36,9 @@ var (
 // NeedRole asks for an identity that ranks at least as high as r.
 func NeedRole(r Role) Need { return Need{what: needRole, role: r} }
 
+// NeedPersonOf asks for a user, not a machine, who ranks at least as high as r: for pages.
+func NeedPersonOf(r Role) Need { return Need{what: needPerson, role: r} }
+
 // IsZero reports whether nobody said what is needed.
 func (n Need) IsZero() bool { return n.what == needUnset }
 
@@ -49,6 +52,9 @@ func (n Need) String() string {
 	case needRole:
 		return string(n.role)
 	case needPerson:
+		if n.role != "" {
+			return "a person, " + string(n.role)
+		}
 		return "a person"
 	case needAccessToken:
 		return "an access token"
@@ -79,7 +85,7 @@ func (n Need) Admit(id Identity) error {
 		}
 		return nil
 	case needPerson:
-		if id.Kind != KindUser {
+		if id.Kind != KindUser || n.role != "" && (n.role.Rank() == 0 || !id.Role.AtLeast(n.role)) {
 			return ErrForbidden
 		}
 		return nil
@@ -97,5 +103,5 @@ func (n Need) Admit(id Identity) error {
 	return ErrForbidden
 }
 
-// Role is the role that NeedRole was given; none for any other need.
+// Role is the role that NeedRole or NeedPersonOf was given; none for any other need.
 func (n Need) Role() Role { return n.role }

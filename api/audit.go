@@ -63,11 +63,7 @@ func (a *api) audit(w http.ResponseWriter, r *http.Request, p *gate.Pass) error 
 	if err != nil {
 		return err
 	}
-	body := auditPage{Audit: make([]auditBody, 0, len(page)), Next: markText(next)}
-	for _, e := range page {
-		body.Audit = append(body.Audit, auditOf(e))
-	}
-	gate.WriteJSON(w, http.StatusOK, body)
+	writeAuditPage(w, page, next)
 	return nil
 }
 
@@ -97,7 +93,7 @@ func auditQuery(r *http.Request) (q doorward.AuditQuery, err error) {
 		case "to":
 			q.To, err = auditTime(name, v)
 		case "after":
-			q.Before, err = parseMark(v)
+			q.Before, err = doorward.ParseAuditMark(v)
 		case "limit":
 			if q.Limit, err = strconv.Atoi(v); err != nil || q.Limit < 1 || q.Limit > pageSize {
 				err = doorward.Invalid(name, "must be a number from 1 to %d", pageSize)
@@ -122,24 +118,6 @@ func auditTime(name, s string) (time.Time, error) {
 		return t, doorward.Invalid(name, "must be a time like 2030-01-31T23:59:59Z")
 	}
 	return t, nil
-}
-
-// markText writes where a page begins; empty for nowhere.
-func markText(m doorward.AuditMark) string {
-	if m.Time.IsZero() {
-		return ""
-	}
-	return strconv.FormatInt(m.Time.UnixMilli(), 10) + "-" + strconv.FormatInt(m.ID, 10)
-}
-
-func parseMark(s string) (doorward.AuditMark, error) {
-	at, id, _ := strings.Cut(s, "-")
-	ms, err := strconv.ParseInt(at, 10, 64)
-	n, err2 := strconv.ParseInt(id, 10, 64)
-	if err != nil || err2 != nil || ms < 1 || n < 0 {
-		return doorward.AuditMark{}, doorward.Invalid("after", "is not where a page begins")
-	}
-	return doorward.AuditMark{Time: time.UnixMilli(ms), ID: n}, nil
 }
 
 // wantsCSV reads the wish for a form: in the query, where a link can say it, else Accept.

@@ -46,6 +46,7 @@ func Doors(c Config) []gate.Door {
 		{Method: get, Pattern: human + "/sessions", Reads: gate.ReadsAll, Need: doorward.NeedAnybody, Handle: a.listSessions},
 		{Method: del, Pattern: human + "/sessions", Reads: gate.ReadsAll, Need: doorward.NeedAnybody, Handle: a.endSessions},
 		{Method: del, Pattern: human + "/sessions/{id}", Reads: gate.ReadsAll, Need: doorward.NeedAnybody, Handle: a.endSession},
+		{Method: get, Pattern: human + "/activity", Reads: gate.ReadsAll, Need: doorward.NeedPerson, Handle: a.activity},
 		// administration
 		{Method: post, Pattern: human + "/users", Reads: gate.ReadsAll, Need: admin, NoCredential: a.noUsers, Handle: a.createUser},
 		{Method: get, Pattern: human + "/users", Reads: gate.ReadsAll, Need: admin, Handle: a.listUsers},

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/base64"
 	"net/http"
 	"strings"
 	"time"
@@ -140,45 +139,33 @@ func (a *api) listKeys(w http.ResponseWriter, r *http.Request, p *gate.Pass) err
 		return err
 	}
 	q := r.URL.Query()
-	after, ok := parseKeyPlace(q.Get("after"))
-	if !ok {
-		return doorward.Invalid("after", "is not where a page begins")
+	after, err := doorward.ParseKeyPlace(q.Get("after"))
+	if err != nil {
+		return err
 	}
 	search := q.Get("search")
 	if search != "" && doorward.CheckKeyName("search", strings.TrimSpace(search)) != nil {
 		gate.WriteJSON(w, http.StatusOK, keysBody{Keys: []keyBody{}}) // no name is like that
 		return nil
 	}
-	keys, next, err := a.Authority.Keys(r.Context(), p.Caller(r), search, after, limit)
+	list := a.Authority.Keys
+	switch q.Get("mine") {
+	case "":
+	case "true":
+		list = a.Authority.OwnKeys
+	default:
+		return doorward.Invalid("mine", "must be true, or left out")
+	}
+	keys, next, err := list(r.Context(), p.Caller(r), search, after, limit)
 	if err != nil {
 		return err
 	}
-	body := keysBody{Keys: make([]keyBody, 0, len(keys)), Next: keyPlaceText(next)}
+	body := keysBody{Keys: make([]keyBody, 0, len(keys)), Next: next.String()}
 	for _, k := range keys {
 		body.Keys = append(body.Keys, keyBodyOf(k))
 	}
 	gate.WriteJSON(w, http.StatusOK, body)
 	return nil
-}
-
-// keyPlaceText is where the next page of keys begins, as a client gives it back.
-func keyPlaceText(p doorward.KeyPlace) string {
-	if p == (doorward.KeyPlace{}) {
-		return ""
-	}
-	return base64.RawURLEncoding.EncodeToString([]byte(p.ID + " " + p.Name))
-}
-
-func parseKeyPlace(s string) (p doorward.KeyPlace, ok bool) {
-	if s == "" {
-		return p, true
-	}
-	b, err := base64.RawURLEncoding.DecodeString(s)
-	if err != nil || len(b) > 1024 {
-		return p, false
-	}
-	p.ID, p.Name, ok = strings.Cut(string(b), " ")
-	return p, ok && strings.HasPrefix(p.ID, "key_") && doorward.CheckKeyName("after", p.Name) == nil && doorward.CheckKeyName("after", p.ID) == nil
 }
 
 func (a *api) revokeKey(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {

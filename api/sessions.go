@@ -38,7 +38,7 @@ func (a *api) listSessions(w http.ResponseWriter, r *http.Request, p *gate.Pass)
 			return doorward.Invalid("limit", "must be a number from 1 to %d", pageSize)
 		}
 	}
-	after, err := parseSessionMark(q.Get("after"))
+	after, err := doorward.ParseSessionMark(q.Get("after"))
 	if err != nil {
 		return err
 	}
@@ -46,10 +46,7 @@ func (a *api) listSessions(w http.ResponseWriter, r *http.Request, p *gate.Pass)
 	if err != nil {
 		return err
 	}
-	body := sessionsBody{Sessions: make([]sessionBody, 0, len(page))}
-	if !next.Ends.IsZero() {
-		body.Next = strconv.FormatInt(next.Ends.UnixMilli(), 10) + "." + next.ID
-	}
+	body := sessionsBody{Sessions: make([]sessionBody, 0, len(page)), Next: next.String()}
 	for _, s := range page {
 		body.Sessions = append(body.Sessions, sessionBody{
 			ID: s.ID, Kind: string(s.Kind), Created: s.Created.UTC().Format(time.RFC3339), Ends: s.Ends.UTC().Format(time.RFC3339),
@@ -85,18 +82,6 @@ func single(r *http.Request, names ...string) (url.Values, error) {
 		}
 	}
 	return q, nil
-}
-
-func parseSessionMark(s string) (doorward.SessionMark, error) {
-	if s == "" {
-		return doorward.SessionMark{}, nil
-	}
-	at, id, found := strings.Cut(s, ".")
-	ms, err := strconv.ParseInt(at, 10, 64)
-	if err != nil || !found || ms < 1 {
-		return doorward.SessionMark{}, doorward.Invalid("after", "is not where a page begins")
-	}
-	return doorward.SessionMark{Ends: time.UnixMilli(ms), ID: id}, nil
 }
 
 // endSession ends one of the caller's own sessions, or of somebody whom they manage.

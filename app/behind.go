@@ -15,6 +15,7 @@ import (
 	"doorward/gate"
 	"doorward/proxy"
 	"doorward/sample"
+	"doorward/web"
 )
 
 // openService opens the way to what is behind the door: one service, several by host and
@@ -53,6 +54,15 @@ func (h *house) openService() (func(http.ResponseWriter, *http.Request, *gate.Pa
 	return func(w http.ResponseWriter, r *http.Request, pass *gate.Pass) {
 		ways[pass.Upstream].Carry(w, r, h.passage(pass, behind[pass.Upstream].Name))
 	}, nil
+}
+
+// servicesOf is what is behind, for the page that shows it.
+func servicesOf(behind []Upstream) []web.Service {
+	var all []web.Service
+	for _, u := range behind {
+		all = append(all, web.Service{Name: u.Name, Address: u.URL.Redacted()})
+	}
+	return all
 }
 
 // passage tells the corridor what the door has decided, and signs it for the service

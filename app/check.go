@@ -112,6 +112,7 @@ func (l *loaded) checkConflicts() {
 	l.checkPaths()
 	l.checkFiles()
 	l.checkRoutes()
+	l.checkHosts()
 }
 
 // checkFiles refuses a secret file that would be written over the database.

@@ -290,7 +290,7 @@ func (a answer) str(path string) string {
 func (a answer) sessionCookie() string {
 	a.t.Helper()
 	for _, c := range (&http.Response{Header: a.header}).Cookies() {
-		if c.Name == "brokoli_session" {
+		if c.Name == "brokoli_session" && c.MaxAge >= 0 {
 			return c.Value
 		}
 	}

@@ -26,7 +26,7 @@ func TestREADME(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		missing(t, "openssl is not installed: the README's commands were not run")
 	}
-	blocks := readmeBlocks(t)
+	blocks := blocksOf(t, "README.md", "sh")
 	scripts, err := filepath.Glob(filepath.Join("testdata", "readme", "*.txtar"))
 	if err != nil {
 		t.Fatal(err)
@@ -82,10 +82,10 @@ func missing(t *testing.T, what string) {
 	t.Skip(what)
 }
 
-// readmeBlocks is the README's shell blocks by the heading they stand under.
-func readmeBlocks(t *testing.T) map[string]string {
+// blocksOf are a page's blocks in a language by the heading they stand under.
+func blocksOf(t *testing.T, page, language string) map[string]string {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("..", "README.md"))
+	b, err := os.ReadFile(filepath.Join("..", page))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func readmeBlocks(t *testing.T) map[string]string {
 			inside = false
 		case inside:
 			blocks[heading] += line
-		case line == "```sh\n":
+		case line == "```"+language+"\n":
 			inside = true
 		case strings.HasPrefix(line, "#"):
 			heading = strings.TrimSpace(strings.TrimLeft(line, "#"))

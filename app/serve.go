@@ -358,7 +358,7 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 			Routes: s.Routes, Upstreams: patternsOf(s.behind()),
 			Disabled: s.AuthEnabled != nil && !*s.AuthEnabled,
 		},
-		CookieName: s.CookieName, PublicURL: s.PublicURL, TrustedOrigins: s.TrustedOrigins, TrustedProxies: s.TrustedProxies,
+		CookieName: s.CookieName, PublicURL: s.PublicURL, CookieDomain: s.CookieDomain, RedirectAllow: s.RedirectAllow, TrustedOrigins: s.TrustedOrigins, TrustedProxies: s.TrustedProxies,
 		MaxHeaders: s.Limits.Headers, BodyTimeout: s.Limits.BodyTimeout, MaxUpload: s.Limits.BodyBytes,
 		HSTS:          s.TLS.HSTS,
 		ForwardBearer: s.ForwardCredentials == ForwardBearer, Forward: h.forwardAuth(),
@@ -381,7 +381,7 @@ func doors(s Settings, a *doorward.Authority, health *api.Health, metrics http.H
 		c.Metrics, c.MetricsPath = metrics, s.MetricsPath
 	}
 	return append(api.Doors(c), web.Doors(web.Config{
-		Authority: a, Prefix: s.PathPrefix, CookieName: s.CookieName, MinPassword: s.PasswordMinLength,
+		Authority: a, Prefix: s.PathPrefix, CookieName: s.CookieName, MinPassword: s.PasswordMinLength, Behind: servicesOf(s.behind()),
 	})...)
 }
 

@@ -44,6 +44,8 @@ type Settings struct {
 	TrustedProxiesAllowAny bool
 	TrustedOrigins         []string        // as browsers send them in Origin
 	PublicURL              *url.URL        // scheme and host only; nil when unset
+	CookieDomain           string          // empty for cookies of one host
+	RedirectAllow          []string        // hosts, as gate.RedirectHost has them
 	ForwardCredentials     string          // ForwardOff, ForwardAsSent or ForwardBearer
 	Assertion              string          // AssertionOff, EdDSA or ES256
 	AssertionKeys          doorward.Secret // as JWTSigningKeys
@@ -168,6 +170,12 @@ func (s *Settings) table() []group {
 			{key: "public_url", unset: "none", metavar: "URL",
 				help: "how browsers reach this server",
 				set:  text(&s.PublicURL, publicURL)},
+			{key: "cookie.domain", unset: "each host has its own sign-in", metavar: "DOMAIN",
+				help: "one sign-in, at public_url, for all hosts beneath this name",
+				set:  text(&s.CookieDomain, cookieDomain)},
+			{key: "redirect.allow", unset: "none", metavar: "HOSTS", list: true,
+				help: "hosts to which a browser is sent back after signing in, as app.example.com or *.example.com, with or without a port; those of upstreams and routes are too",
+				set:  each(&s.RedirectAllow, gate.RedirectHost)},
 			{key: "trusted_proxies", unset: "none", metavar: "ADDRESSES", list: true,
 				help: "addresses and networks whose X-Forwarded-* are believed",
 				set:  each(&s.TrustedProxies, prefix)},

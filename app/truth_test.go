@@ -83,6 +83,7 @@ var truthAsks = map[string]struct{ path, body string }{
 	"DELETE /api/auth/sessions":      {path: "/api/auth/sessions?user=USER"},
 	"DELETE /api/auth/sessions/{id}": {path: "/api/auth/sessions/SESSION"},
 	"GET /api/auth/audit":            {},
+	"GET /api/auth/activity":         {},
 
 	"GET /health":       {},
 	"GET /health/live":  {},
@@ -93,11 +94,28 @@ var truthAsks = map[string]struct{ path, body string }{
 	"POST /auth/login":           {},
 	"GET /auth/setup":            {},
 	"POST /auth/setup":           {},
-	"GET /auth/setup.js":         {},
+	"GET /auth/page.js":          {},
 	"GET /auth/password":         {},
 	"POST /auth/password":        {},
 	"GET /.well-known/jwks.json": {},
 	"GET /auth/style.css":        {},
+
+	"GET /auth/welcome":         {},
+	"POST /auth/welcome":        {},
+	"GET /auth/welcome/service": {},
+	"GET /auth/welcome/ready":   {},
+
+	"GET /auth/account":                      {},
+	"POST /auth/account/sign-out":            {},
+	"GET /auth/account/sessions":             {},
+	"POST /auth/account/sessions/end-others": {},
+	"POST /auth/account/sessions/{id}/end":   {path: "/auth/account/sessions/SESSION/end"},
+	"GET /auth/account/keys":                 {},
+	"POST /auth/account/keys":                {},
+	"GET /auth/account/keys/{id}/revoke":     {path: "/auth/account/keys/KEY/revoke"},
+	"POST /auth/account/keys/{id}/revoke":    {path: "/auth/account/keys/KEY/revoke"},
+	"POST /auth/account/keys/{id}/rotate":    {path: "/auth/account/keys/KEY/rotate"},
+	"GET /auth/account/activity":             {},
 }
 
 // serviceAsks are the rows of the service behind.
@@ -239,7 +257,8 @@ func (tr *truthDoor) table() string {
 	}
 	// Last those after which there is nothing more to show.
 	order := slices.Clone(rows)
-	slices.SortStableFunc(order, func(a, b string) int { return strings.Count(a, "logout") - strings.Count(b, "logout") })
+	last := func(row string) int { return 2*strings.Count(row, "logout") + strings.Count(row, "sign-out") }
+	slices.SortStableFunc(order, func(a, b string) int { return last(a) - last(b) })
 	got := map[string]string{}
 	for _, row := range append(slices.Clone(serviceAsks), order...) {
 		method, path, _ := strings.Cut(row, " ")

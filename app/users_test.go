@@ -239,6 +239,7 @@ var matrix = map[string][8]int{
 	"GET /api/auth/sessions":              {401, 200, 200, 200, 200, 200, 200, 401},
 	"DELETE /api/auth/sessions":           {401, 204, 204, 204, 204, 204, 204, 401},
 	"DELETE /api/auth/sessions/{id}":      {401, 404, 404, 404, 404, 404, 404, 401},
+	"GET /api/auth/activity":              {401, 200, 200, 200, 200, 403, 403, 401},
 	"GET /api/auth/audit":                 {401, 403, 403, 200, 200, 200, 403, 401},
 	"GET /api/auth/organizations":         {401, 403, 403, 403, 200, 403, 403, 401},
 	"POST /api/auth/organizations":        {401, 403, 403, 403, 400, 403, 403, 401},

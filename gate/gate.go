@@ -29,7 +29,13 @@ type Config struct {
 	// empty for nowhere.
 	SetupPage string
 
-	CookieName     string   // brokoli_session when empty
+	CookieName string // brokoli_session when empty
+	// CookieDomain makes one sign-in, at PublicURL, count for all hosts beneath it; empty for
+	// cookies of one host. RedirectAllow are hosts there, as RedirectHost has them, to which a browser may be sent back, besides
+	// those that Routes and Upstreams name.
+	CookieDomain  string
+	RedirectAllow []string
+
 	PublicURL      *url.URL // nil when not given
 	TrustedOrigins []string // scheme://host[:port]; may act on a cookie
 	TrustedProxies []netip.Prefix
@@ -55,7 +61,9 @@ type Gate struct {
 	policy     *Policy
 	ids        requestIDs
 	streams    streams
-	origins    *http.CrossOriginProtection
+	hosts      *Hosts  // nil where each host has its own sign-in
+	toUs       trusted // see trusts
+	toOthers   trusted
 	secure     bool     // PublicURL says https
 	publicHost string   // of PublicURL
 	strict     []string // HSTS, if any
@@ -88,21 +96,22 @@ func New(c Config) (*Gate, error) {
 	if err := c.Forward.check(&c); err != nil {
 		return nil, err
 	}
-	g := &Gate{Config: c, policy: policy, origins: http.NewCrossOriginProtection(), forwardPath: c.Prefix + "/auth/forward"}
+	g := &Gate{Config: c, policy: policy, forwardPath: c.Prefix + "/auth/forward"}
 	if c.HSTS != "" {
 		g.strict = []string{c.HSTS}
 	}
+	if g.hosts, err = NewHosts(HostsConfig{c.PublicURL, c.CookieDomain, c.RedirectAllow, c.Rules.Hosts()}); err != nil {
+		return nil, err
+	}
+	if g.toOthers, err = trust(c.TrustedOrigins); err != nil {
+		return nil, err
+	}
+	g.toUs = g.toOthers
 	if c.PublicURL != nil {
 		g.secure, g.publicHost = c.PublicURL.Scheme == "https", c.PublicURL.Host
-		// Our own origin as browsers know it, whatever Host the proxy in between puts.
-		g.TrustedOrigins = append(slices.Clone(c.TrustedOrigins), c.PublicURL.Scheme+"://"+c.PublicURL.Host)
+		g.toUs, err = trust(append(slices.Clone(c.TrustedOrigins), c.PublicURL.Scheme+"://"+c.PublicURL.Host))
 	}
-	for _, o := range g.TrustedOrigins {
-		if err := g.origins.AddTrustedOrigin(o); err != nil {
-			return nil, fmt.Errorf("trusted_origins: %w", err)
-		}
-	}
-	return g, nil
+	return g, err
 }
 
 // Pass is what the gate has found out about one request and decided. Handlers read it;
@@ -134,6 +143,7 @@ type Pass struct {
 	ruled ruling // what a route asks, where rule does not say it
 	rule  string // which rule decided, for the log
 	idAs  [1]string
+	hosts *Hosts // the gate's
 
 	stream stream // while it is carried
 }
@@ -169,7 +179,7 @@ func (p *Pass) Caller(r *http.Request) doorward.Caller {
 // ServeHTTP is the path of a request.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o := g.judgeOrigin(r)
-	p := &Pass{RequestID: g.ids.next(), Client: o.client, Peer: o.peer, Forwarded: o.forwarded, Secure: o.secure, Host: o.host, Path: r.URL.Path}
+	p := &Pass{RequestID: g.ids.next(), Client: o.client, Peer: o.peer, Forwarded: o.forwarded, Secure: o.secure, Host: o.host, Path: r.URL.Path, hosts: g.hosts}
 	p.idAs[0] = p.RequestID
 	w.Header()["X-Request-Id"] = p.idAs[:]
 	closeOld(w, r)
@@ -206,9 +216,12 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// clearDead takes a cookie away that is good for nothing any more.
+// clearDead takes a cookie away that is good for nothing any more. Two that differ are, where
+// we can tell whose they are: one is this host's, from before the sign-in was shared, and
+// without this they would be refused for as long as they last.
 func (g *Gate) clearDead(w http.ResponseWriter, p *Pass, err error) {
-	if p.Shown.Via == doorward.FromCookie && doorward.IsDead(err) {
+	if p.Shown.Via == doorward.FromCookie && doorward.IsDead(err) ||
+		p.hosts.cookieDomain(p.Host) != "" && errors.As(err, new(twoCookies)) {
 		SetCookie(w, p, g.CookieName, "", -1)
 	}
 }
@@ -284,12 +297,12 @@ func (g *Gate) openDoor(w http.ResponseWriter, r *http.Request, p *Pass, d *Door
 		sameOrigin = sameOrigin && !machine
 	}
 	if sameOrigin {
-		if err := g.sameOrigin(r); err != nil {
+		if err := g.sameOrigin(r, p.Host); err != nil {
 			return err
 		}
 	}
 	if d.Form {
-		if err := g.fromOurPage(r); err != nil {
+		if err := g.fromOurPage(r, p.Host); err != nil {
 			return err
 		}
 	}
@@ -457,10 +470,10 @@ func (g *Gate) identify(r *http.Request, p *Pass, reads Reads) error {
 		return err
 	}
 	if shown.Via == doorward.FromCookie {
-		if err := g.socketOrigin(r); err != nil {
+		if err := g.socketOrigin(r, p.Host); err != nil {
 			return err
 		}
-		if err := g.sameOrigin(r); err != nil {
+		if err := g.sameOrigin(r, p.Host); err != nil {
 			return err
 		}
 	}

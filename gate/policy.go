@@ -24,6 +24,18 @@ type Rules struct {
 	Disabled bool
 }
 
+// Hosts are those that the rules name, as in Pattern.
+func (r Rules) Hosts() []string {
+	var all []string
+	for _, rt := range r.Routes {
+		all = append(all, rt.Host)
+	}
+	for _, u := range r.Upstreams {
+		all = append(all, u.Host)
+	}
+	return all
+}
+
 // Route is one rule about requests to the service behind.
 type Route struct {
 	Name    string // where it stands, for people

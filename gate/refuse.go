@@ -67,7 +67,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 	}
 	if g.SetupPage != "" && errors.Is(e, doorward.ErrSetupRequired) && !showsHeader(r) && navigates(r) {
 		h.Del("Retry-After")
-		h.Set("Location", g.SetupPage)
+		h.Set("Location", g.setupTarget(p))
 		w.WriteHeader(http.StatusSeeOther)
 		return
 	}

@@ -130,7 +130,7 @@ func (s *Store) Audit(ctx context.Context, q doorward.AuditQuery) ([]doorward.Au
 
 func newest(all []doorward.AuditRecord, limit int) []doorward.AuditRecord {
 	slices.SortFunc(all, func(x, y doorward.AuditRecord) int {
-		return cmp.Or(y.Time.Compare(x.Time), cmp.Compare(y.ID, x.ID))
+		return y.Compare(x.AuditMark)
 	})
 	return all[:min(len(all), limit)]
 }

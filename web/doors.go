@@ -12,7 +12,8 @@ type Config struct {
 	Authority   *doorward.Authority
 	Prefix      string // before /auth/
 	CookieName  string
-	MinPassword int // characters, for the hint beside a new password; zero means doorward.DefaultMinPassword
+	Behind      []Service // what is behind the door; nothing: the sample service
+	MinPassword int       // characters, for the hint beside a new password; zero means doorward.DefaultMinPassword
 }
 
 // web is the room. It is immutable once made.
@@ -34,7 +35,7 @@ func Doors(c Config) []gate.Door {
 	h := &web{Config: c, pages: readPages(), style: newAsset(styleSource), script: newAsset(scriptSource)}
 	login, setup, password := SignInPage(c.Prefix), SetupPage(c.Prefix), c.Prefix+"/auth/password"
 	const get, post = http.MethodGet, http.MethodPost
-	return []gate.Door{
+	doors := []gate.Door{
 		{Method: get, Pattern: login, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showLogin, Refused: h.loginRefused},
 		{Method: post, Pattern: login, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, SameOrigin: true, Form: true,
 			Handle: h.login, Refused: h.loginRefused},
@@ -48,4 +49,57 @@ func Doors(c Config) []gate.Door {
 		{Method: get, Pattern: c.Prefix + stylePath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showStyle},
 		{Method: get, Pattern: c.Prefix + scriptPath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showScript},
 	}
+	return append(append(doors, h.welcomeDoors()...), h.accountDoors()...)
 }
+
+// welcomeDoors are the pages after the setup.
+func (h *web) welcomeDoors() []gate.Door {
+	at, admin := h.welcomePath(""), doorward.NeedPersonOf(doorward.Admin)
+	name := h.post(at, "", doorward.NeedPersonOf(doorward.Superadmin), h.nameOrganization)
+	name.Refused = h.nameRefused
+	return []gate.Door{
+		h.page(at, "", admin, h.showWelcome),
+		name,
+		h.page(at, "/service", admin, h.showBehind),
+		h.page(at, "/ready", admin, h.showReady),
+	}
+}
+
+// page is a door to a page of who is signed in. at is the section that it belongs to, and where
+// the way back from a refusal leads.
+func (h *web) page(at, path string, need doorward.Need, handle action) gate.Door {
+	return gate.Door{Method: http.MethodGet, Pattern: at + path, Reads: gate.ReadsAll, Need: need, Handle: handle, Refused: h.refusedAt(at)}
+}
+
+// post is a door that a form of such a page posts to.
+func (h *web) post(at, path string, need doorward.Need, handle action) gate.Door {
+	d := h.page(at, path, need, handle)
+	d.Method, d.SameOrigin, d.Form = http.MethodPost, true, true
+	return d
+}
+
+// accountDoors are the pages of who is signed in about what is their own.
+func (h *web) accountDoors() []gate.Door {
+	account, sessions, keys, activity := h.accountPath(""), h.accountPath("/sessions"), h.accountPath("/keys"), h.accountPath("/activity")
+	person := doorward.NeedPerson
+	makeKey := h.post(keys, "", person, h.createKey)
+	makeKey.Refused = h.createKeyRefused
+	signOut := h.post(account, "/sign-out", person, h.signOut)
+	signOut.MustChange = true
+	return []gate.Door{
+		h.page(account, "", person, h.showAccount),
+		signOut,
+		h.page(sessions, "", person, h.showSessions),
+		h.post(sessions, "/end-others", person, h.endOtherSessions),
+		h.post(sessions, "/{id}/end", person, h.endSession),
+		h.page(keys, "", person, h.showKeys),
+		makeKey,
+		h.page(keys, "/{id}/revoke", person, h.askRevokeKey),
+		h.post(keys, "/{id}/revoke", person, h.revokeKey),
+		h.post(keys, "/{id}/rotate", person, h.rotateKey),
+		h.page(activity, "", person, h.showActivity),
+	}
+}
+
+// action answers a request to a page.
+type action = func(http.ResponseWriter, *http.Request, *gate.Pass) error

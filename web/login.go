@@ -17,8 +17,8 @@ type loginForm struct {
 }
 
 // showLogin shows the form. It reads no credential: whoever has a stale one gets in again.
-func (h *web) showLogin(w http.ResponseWriter, r *http.Request, _ *gate.Pass) error {
-	return h.loginPage(w, r, http.StatusOK, problem{})
+func (h *web) showLogin(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
+	return h.loginPage(w, r, p, http.StatusOK, problem{})
 }
 
 // login compares a password and gives the browser its session, as the JSON door does.
@@ -42,7 +42,7 @@ func (h *web) login(w http.ResponseWriter, r *http.Request, p *gate.Pass) error 
 	}
 	gate.SetCookie(w, p, h.CookieName, in.Cookie, int(in.Lifetime/time.Second))
 	gate.SetDevice(w, p, h.CookieName, in.Device)
-	target := next(r)
+	target := next(r, p)
 	if in.User.MustChange {
 		target = withNext(h.passwordPath(), target)
 	}
@@ -51,12 +51,12 @@ func (h *web) login(w http.ResponseWriter, r *http.Request, p *gate.Pass) error 
 }
 
 // loginRefused shows the form again, with what was wrong.
-func (h *web) loginRefused(w http.ResponseWriter, r *http.Request, _ *gate.Pass, status int, e *doorward.Error) {
-	must(h.loginPage(w, r, status, inWords(e)))
+func (h *web) loginRefused(w http.ResponseWriter, r *http.Request, p *gate.Pass, status int, e *doorward.Error) {
+	must(h.loginPage(w, r, p, status, inWords(e)))
 }
 
-func (h *web) loginPage(w http.ResponseWriter, r *http.Request, status int, wrong problem) error {
-	form := loginForm{Action: SignInPage(h.Prefix), Username: r.PostForm.Get("username"), Next: next(r)}
+func (h *web) loginPage(w http.ResponseWriter, r *http.Request, p *gate.Pass, status int, wrong problem) error {
+	form := loginForm{Action: SignInPage(h.Prefix), Username: r.PostForm.Get("username"), Next: next(r, p)}
 	if len(form.Username) > maxUsername {
 		form.Username = ""
 	}
@@ -64,7 +64,7 @@ func (h *web) loginPage(w http.ResponseWriter, r *http.Request, status int, wron
 	if needs, err := h.Authority.NeedsSetup(r.Context()); err == nil && needs {
 		form.Setup = SetupPage(h.Prefix)
 	}
-	return h.show(w, status, h.pages.login, view{Title: "Sign in", Problem: wrong.text, Field: wrong.field, Content: form})
+	return h.show(w, status, h.pages.login, view{Title: "Sign in", Problem: wrong.text, Field: wrong.field, Next: form.Next, Content: form})
 }
 
 // maxUsername is the longest, in bytes, that the form is filled in with again; a real one

@@ -16,13 +16,18 @@ var sources embed.FS
 // pages are the templates, each inside the one layout.
 type pages struct {
 	login, setup, password, notice *template.Template
+	framed                         map[string]*template.Template // of who is signed in, by name
 }
 
 func readPages() pages {
 	page := func(name string) *template.Template {
-		return template.Must(template.ParseFS(sources, "pages/layout.html", "pages/"+name+".html"))
+		return template.Must(template.ParseFS(sources, "pages/layout.html", "pages/parts.html", "pages/"+name+".html"))
 	}
-	return pages{login: page("login"), setup: page("setup"), password: page("password"), notice: page("notice")}
+	all := pages{login: page("login"), setup: page("setup"), password: page("password"), notice: page("notice"), framed: map[string]*template.Template{}}
+	for _, name := range []string{"account", "sessions", "keys", "key-shown", "activity", "ask", "refused", "welcome"} {
+		all.framed[name] = page(name)
+	}
+	return all
 }
 
 // view is what the layout shows; Content is the page's own.
@@ -32,15 +37,31 @@ type view struct {
 	Field   string // which field it is about; empty for none, or all
 	Style   string // where the stylesheet is
 	Script  string // where the script is; empty for none
+	Frame   *frame // around the pages of who is signed in
+	Done    string // what has just been done, in words
+	Next    string // where the form leads to in the end; empty for a page of ours
 	Content any
 }
 
 // contentPolicy lets a page load our stylesheet and post to us, and nothing else: no
 // script, no frame around it, no other site.
-const contentPolicy = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+const contentPolicy = "default-src 'none'; style-src 'self'; " + formAction + "; base-uri 'none'; frame-ancestors 'none'"
+
+const formAction = "form-action 'self'"
 
 // scriptPolicy is for the one page that has a script, a file of ours.
 const scriptPolicy = contentPolicy + "; script-src 'self'"
+
+// policyTo is a page's policy when what its form is answered with sends the browser on to next.
+// Chromium holds that, and not the form's own address alone, to form-action; so where next is on another
+// host, its origin is named, and no other.
+func policyTo(policy, next string) string {
+	u, err := url.Parse(next)
+	if err != nil || u.Host == "" {
+		return policy
+	}
+	return strings.Replace(policy, formAction, formAction+" "+u.Scheme+"://"+u.Host, 1)
+}
 
 // guard sets what every answer of ours to a browser carries.
 func guard(h http.Header) {
@@ -61,9 +82,11 @@ func (h *web) show(w http.ResponseWriter, status int, t *template.Template, v vi
 	}
 	header := w.Header()
 	guard(header)
+	policy := contentPolicy
 	if v.Script != "" {
-		header.Set("Content-Security-Policy", scriptPolicy)
+		policy = scriptPolicy
 	}
+	header.Set("Content-Security-Policy", policyTo(policy, v.Next))
 	header.Set("Content-Type", "text/html; charset=utf-8")
 	header.Set("Content-Length", strconv.Itoa(body.Len()))
 	w.WriteHeader(status)
@@ -72,7 +95,7 @@ func (h *web) show(w http.ResponseWriter, status int, t *template.Template, v vi
 }
 
 // sendOn sends the browser to another page with a GET (RFC 9110, section 15.4.4). target is
-// one of ours or has been through gate.SameSite.
+// one of ours or has been through gate.Pass.Next.
 func sendOn(w http.ResponseWriter, target string) {
 	guard(w.Header())
 	w.Header().Set("Location", target)

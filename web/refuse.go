@@ -57,6 +57,10 @@ func label(field string) string {
 		return "The setup code"
 	case "role":
 		return "The role"
+	case "name":
+		return "The name"
+	case "workspace":
+		return "The workspace"
 	case "new_password_again", "password_again":
 		return "The repeated password"
 	}

@@ -7,11 +7,11 @@ import (
 	"doorward/gate"
 )
 
-//go:embed pages/setup.js
+//go:embed pages/page.js
 var scriptSource []byte
 
-// scriptPath is where the one script stands, after the prefix. The page works without it.
-const scriptPath = "/auth/setup.js"
+// scriptPath is where the one script stands, after the prefix. The pages work without it.
+const scriptPath = "/auth/page.js"
 
 // showScript answers with the script.
 func (h *web) showScript(w http.ResponseWriter, r *http.Request, _ *gate.Pass) error {

@@ -76,7 +76,7 @@ func (h *web) setup(w http.ResponseWriter, r *http.Request, p *gate.Pass) error 
 		return nil
 	}
 	gate.SetCookie(w, p, h.CookieName, in.Cookie, int(in.Lifetime/time.Second))
-	sendOn(w, "/")
+	sendOn(w, h.welcomePath(""))
 	return nil
 }
 

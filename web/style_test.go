@@ -29,7 +29,7 @@ func TestContrast(t *testing.T) {
 			least       float64
 		}{
 			{"ink", "card", 4.5}, {"quiet", "card", 4.5}, {"accent", "card", 4.5}, {"on-accent", "accent", 4.5}, {"wrong", "wrong-ground", 4.5},
-			{"line", "card", 3}, {"wrong", "card", 3}, {"ink", "ground", 4.5},
+			{"line", "card", 3}, {"wrong", "card", 4.5}, {"card", "wrong", 4.5}, {"ink", "ground", 4.5},
 		} {
 			a, b := colours[pair.front], colours[pair.back]
 			if got := (max(a, b) + 0.05) / (min(a, b) + 0.05); got < pair.least {

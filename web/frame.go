@@ -1,0 +1,91 @@
+package web
+
+import (
+	"net/http"
+
+	"doorward"
+	"doorward/gate"
+)
+
+// frame is what stands around the pages of somebody who is signed in.
+type frame struct {
+	Username string
+	Role     string
+	Sections []section
+	SignOut  string
+}
+
+// section is a page that every other leads to.
+type section struct {
+	To, Title string
+	Here      bool // it is the one that is shown, or above it
+}
+
+// accountPath is where people look after what is their own.
+func (h *web) accountPath(rest string) string { return h.Prefix + "/auth/account" + rest }
+
+// frameOf makes the frame for who asks; at is the section that is shown.
+func (h *web) frameOf(p *gate.Pass, at string) *frame {
+	f := &frame{Username: p.Identity.Username, Role: string(p.Identity.Role), SignOut: h.accountPath("/sign-out")}
+	add := func(to, title string) { f.Sections = append(f.Sections, section{to, title, to == at}) }
+	add(h.accountPath(""), "Account")
+	add(h.accountPath("/sessions"), "Sessions")
+	add(h.accountPath("/keys"), "API keys")
+	add(h.accountPath("/activity"), "Activity")
+	return f
+}
+
+// framed shows a page of somebody who is signed in. What the query says was done is said again.
+func (h *web) framed(w http.ResponseWriter, r *http.Request, p *gate.Pass, status int, name, at string, v view) error {
+	v.Frame = h.frameOf(p, at)
+	if v.Problem == "" && r.Method != http.MethodPost {
+		v.Done = said[r.URL.Query().Get("done")]
+	}
+	v.Script = h.Prefix + scriptPath + "?v=" + h.script.version
+	return h.show(w, status, h.pages.framed[name], v)
+}
+
+// said is what a page says was done, by the word in its query: no text of anybody else's
+// can be put on a page by a link.
+var said = map[string]string{
+	"session-ended":    "The session has ended.",
+	"sessions-ended":   "All your other sessions have ended.",
+	"key-revoked":      "The key is revoked, and what was begun with it has ended.",
+	"password-changed": "Your password is changed. All your other sessions have ended.",
+}
+
+// doneAt sends the browser back to a page, which says what was done.
+func doneAt(w http.ResponseWriter, page, word string) error {
+	sendOn(w, page+"?done="+word)
+	return nil
+}
+
+// refusedAt shows what was refused, with the way back to the page of that section.
+func (h *web) refusedAt(at string) func(http.ResponseWriter, *http.Request, *gate.Pass, int, *doorward.Error) {
+	return func(w http.ResponseWriter, r *http.Request, p *gate.Pass, status int, e *doorward.Error) {
+		if p.Identity.MustChange {
+			sendOn(w, withNext(h.passwordPath(), at))
+			return
+		}
+		wrong := inWords(e)
+		v := view{Title: refusedTitle(status), Problem: wrong.text, Content: noticeLink{at, "Go back"}}
+		if p.Identity.IsZero() {
+			must(h.show(w, status, h.pages.notice, v))
+			return
+		}
+		must(h.framed(w, r, p, status, "refused", at, v))
+	}
+}
+
+// refusedTitle is the heading over a refusal.
+func refusedTitle(status int) string {
+	switch {
+	case status == http.StatusNotFound:
+		return "There is no such thing"
+	case status == http.StatusForbidden:
+		return "Not allowed"
+	case status >= http.StatusInternalServerError:
+		return "Not now"
+	}
+	return "That was refused"
+}
