@@ -20,9 +20,9 @@ type chromium struct {
 	ctx context.Context
 }
 
-// newChromium starts one. Every host that it asks for is at addr, by its own rules and whatever the
-// port is: so names and ports in a test are those of the documentation, and what leads to a
-// stranger's host lands there and is seen.
+// newChromium starts one. Every host that it asks for is at addr, whatever its name and port
+// are: so those in a test are those of the documentation, and what leads to a stranger's host
+// lands there and is seen. With "" hosts are where they are.
 func newChromium(t *testing.T, addr string) *chromium {
 	t.Helper()
 	bin := chromiumProgram()
@@ -33,7 +33,10 @@ func newChromium(t *testing.T, addr string) *chromium {
 		chromedp.ExecPath(bin), chromedp.UserDataDir(t.TempDir()), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-sync", true), chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("no-proxy-server", true),
-		chromedp.Flag("ignore-certificate-errors", true), chromedp.Flag("host-resolver-rules", "MAP * "+addr),
+		chromedp.Flag("ignore-certificate-errors", true),
+	}
+	if addr != "" {
+		options = append(options, chromedp.Flag("host-resolver-rules", "MAP * "+addr))
 	}
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, closed := chromedp.NewContext(allocator)
