@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,8 @@ type Health struct {
 	Version    string
 	Components []Component
 	Warnings   []string // what the operator should know, on every answer
+	// Now returns what the operator should know at the moment; nil for nothing.
+	Now func() []string
 }
 
 // Component is one thing that the work depends on. Check returns nil while it can be used;
@@ -47,6 +50,9 @@ const checkTimeout = 2 * time.Second
 
 func (h *Health) all(w http.ResponseWriter, r *http.Request, _ *gate.Pass) error {
 	body := healthBody{Name: "doorward", Status: "ok", Version: h.Version, Components: []componentBody{}, Warnings: h.Warnings}
+	if h.Now != nil {
+		body.Warnings = append(slices.Clone(body.Warnings), h.Now()...)
+	}
 	status := http.StatusOK
 	for i, err := range h.check(r.Context()) {
 		c := h.Components[i]

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -27,6 +28,9 @@ func (h *house) announce(ctx context.Context, addr net.Addr, console io.Writer) 
 		behind = strings.TrimPrefix(behind, ", ")
 	}
 	h.log.Info("listening", "addr", addr.String(), "behind", behind, "version", version())
+	if h.certificate != nil {
+		h.log.Info("serving HTTPS", h.certificate.pair().attrs()...)
+	}
 	own := []string{s.PathPrefix + "/auth/", s.PathPrefix + "/api/auth/"}
 	if s.HealthPath != "" {
 		own = append(own, s.HealthPath)
@@ -39,7 +43,7 @@ func (h *house) announce(ctx context.Context, addr net.Addr, console io.Writer) 
 	}
 	h.log.Info("these paths are answered here and never reach the service", "paths", own)
 
-	base := baseURL(s, addr)
+	base := h.baseURL(addr)
 	setup := base + web.SetupPage(s.PathPrefix)
 	users := base + s.PathPrefix + "/api/auth/users"
 	const body = `{"username": "admin", "password": "..."}`
@@ -58,17 +62,22 @@ func (h *house) announce(ctx context.Context, addr net.Addr, console io.Writer) 
 	}
 }
 
-// baseURL is how this server is reached: as the operator says, else at the address that it listens on.
-func baseURL(s Settings, addr net.Addr) string {
+// baseURL is how this server is reached: as the operator says, else by a name that its
+// certificate is for, else at the address that it listens on.
+func (h *house) baseURL(addr net.Addr) string {
+	s := h.settings
 	if s.PublicURL != nil {
 		return s.PublicURL.Scheme + "://" + s.PublicURL.Host
 	}
 	host, port, err := net.SplitHostPort(addr.String())
 	if err != nil {
-		return "http://" + addr.String()
+		return s.scheme() + "://" + addr.String()
 	}
 	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() || ip.IsLoopback() {
 		host = "localhost"
 	}
-	return "http://" + net.JoinHostPort(host, port)
+	if h.certificate != nil && !h.certificate.covers(host) {
+		host = cmp.Or(h.certificate.pair().name(), host)
+	}
+	return s.scheme() + "://" + net.JoinHostPort(host, port)
 }

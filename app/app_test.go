@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -57,11 +58,28 @@ func TestScripts(t *testing.T) {
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Condition:           without,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server": scriptServer,
 			"asks":   scriptAsks,
 		},
 	})
+}
+
+// without is the condition [without:PROGRAM] of scripts, for those that need one; where everything must run it
+// is an error that there is none.
+func without(condition string) (bool, error) {
+	name, ok := strings.CutPrefix(condition, "without:")
+	if !ok {
+		return false, fmt.Errorf("unknown condition %s", condition)
+	}
+	if _, err := exec.LookPath(name); err == nil {
+		return false, nil
+	}
+	if os.Getenv("DOORWARD_TEST_ALL") != "" {
+		return false, fmt.Errorf("install %s", name)
+	}
+	return true, nil
 }
 
 // golden compares got with a file that is kept beside the code, or rewrites it.

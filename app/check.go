@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"doorward"
 )
@@ -107,6 +108,7 @@ func (l *loaded) checkConflicts() {
 	if l.Upstream != nil && local(l.Upstream.Hostname()) && overlap(l.Listen, hostAndPort(l.Upstream)) {
 		l.conflict("upstream", "is this server itself; let %s be another address", l.where("listen"))
 	}
+	l.checkTLS()
 	l.checkPaths()
 	l.checkFiles()
 	l.checkRoutes()
@@ -197,8 +199,11 @@ func (l *loaded) checkRisks() {
 			l.warn("trusted_proxies", "%s is everyone: any client can claim any address", p)
 		}
 	}
-	if l.PublicURL != nil && l.PublicURL.Scheme == "http" && !local(l.PublicURL.Hostname()) {
+	if l.publicInClear() {
 		l.warn("public_url", "is plain HTTP: passwords, cookies and tokens can be read on the way")
+	}
+	if l.inClear() && !l.publicInClear() {
+		l.warn("listen", "%s is reached in clear from other machines: passwords, cookies and tokens can be read on the way; give tls.cert and tls.key, or name the proxy that speaks HTTPS in trusted_proxies", l.Listen)
 	}
 	if l.JWTRefreshExpiry < l.JWTExpiry {
 		l.warn("jwt.refresh_expiry", "is shorter than jwt.expiry: a client that refreshes when its access token ends is signed out")
@@ -261,6 +266,7 @@ func (c *checkCmd) Run(p *program, src *sources) error {
 	l := load(*src)
 	if len(l.problems) == 0 { // else Settings must not be used
 		l.problems = append(l.problems, cannotServe(l.Settings)...)
+		l.warnings = append(l.warnings, certificateWarnings(l.Settings, time.Now())...)
 	}
 	warnings := append(l.warnings, l.advice()...)
 	if c.JSON {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -71,11 +72,15 @@ func (a answer) echoed() echoed {
 }
 
 // dialDoor connects to the door. Nothing on the connection waits longer than a test may.
-func (d *door) dialDoor(t *testing.T) net.Conn {
+func (d *door) dialDoor(t *testing.T, protocols ...string) net.Conn {
 	t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(d.URL, "http://"))
+	_, address, _ := strings.Cut(d.URL, "://")
+	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if d.roots != nil {
+		conn = tls.Client(conn, d.trusting(protocols...))
 	}
 	t.Cleanup(func() { conn.Close() })
 	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
@@ -941,61 +946,63 @@ func TestEventsArriveAsTheyAreSent(t *testing.T) {
 
 func TestWebSocketsGoThroughTheWholeDoor(t *testing.T) {
 	t.Parallel()
-	heads := make(chan http.Header, 1)
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		heads <- r.Header
-		conn, rw, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer conn.Close()
-		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: chat\r\n\r\nhello\n")
-		_ = rw.Flush()
-		for {
-			line, err := rw.ReadString('\n')
-			if err != nil || line == "bye\n" {
+	clearAndTLS(t, func(t *testing.T, settings []string, trust func(*door) *door) {
+		heads := make(chan http.Header, 1)
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			heads <- r.Header
+			conn, rw, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
 				return
 			}
-			_, _ = rw.WriteString("you said " + line)
+			defer conn.Close()
+			_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: chat\r\n\r\nhello\n")
 			_ = rw.Flush()
-		}
-	}))
-	t.Cleanup(s.Close)
-	d := machineDoor(t, "upstream="+s.URL, "trusted_proxies=127.0.0.1")
-	conn := d.dialDoor(t)
-	_, err := fmt.Fprintf(conn, "GET /chat/../socket HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat\r\nX-Auth-Role: superadmin\r\n%s\r\n\r\n", machineKeyLine)
-	if err != nil {
-		t.Fatal(err)
-	}
-	br := bufio.NewReader(conn)
-	res, err := http.ReadResponse(br, nil)
-	if err != nil || res.StatusCode != http.StatusSwitchingProtocols || res.Header.Get("Sec-Websocket-Protocol") != "chat" || !requestID.MatchString(res.Header.Get("X-Request-Id")) {
-		t.Fatalf("%+v, %v", res, err)
-	}
-	h := <-heads
-	if h.Get("X-Auth-Role") != "admin" || h.Get("X-Api-Key") != "" || h.Get("Upgrade") != "websocket" || h.Get("Sec-Websocket-Protocol") != "chat" {
-		t.Errorf("the handshake arrives as %v", h)
-	}
-	expect := func(want string) {
-		t.Helper()
-		if got, err := br.ReadString('\n'); err != nil || got != want+"\n" {
-			t.Fatalf("%q, %v; want %q", got, err, want)
-		}
-	}
-	expect("hello")
-	for _, m := range []string{"one", strings.Repeat("x", 100_000), "\x00\xff"} {
-		if _, err := io.WriteString(conn, m+"\n"); err != nil {
+			for {
+				line, err := rw.ReadString('\n')
+				if err != nil || line == "bye\n" {
+					return
+				}
+				_, _ = rw.WriteString("you said " + line)
+				_ = rw.Flush()
+			}
+		}))
+		t.Cleanup(s.Close)
+		d := trust(machineDoor(t, append(settings, "upstream="+s.URL, "trusted_proxies=127.0.0.1")...))
+		conn := d.dialDoor(t)
+		_, err := fmt.Fprintf(conn, "GET /chat/../socket HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat\r\nX-Auth-Role: superadmin\r\n%s\r\n\r\n", machineKeyLine)
+		if err != nil {
 			t.Fatal(err)
 		}
-		expect("you said " + m)
-	}
-	if _, err := io.WriteString(conn, "bye\n"); err != nil {
-		t.Fatal(err)
-	}
-	if rest, err := io.ReadAll(br); err != nil || len(rest) != 0 {
-		t.Errorf("after the end: %q, %v", rest, err)
-	}
+		br := bufio.NewReader(conn)
+		res, err := http.ReadResponse(br, nil)
+		if err != nil || res.StatusCode != http.StatusSwitchingProtocols || res.Header.Get("Sec-Websocket-Protocol") != "chat" || !requestID.MatchString(res.Header.Get("X-Request-Id")) {
+			t.Fatalf("%+v, %v", res, err)
+		}
+		h := <-heads
+		if h.Get("X-Auth-Role") != "admin" || h.Get("X-Api-Key") != "" || h.Get("Upgrade") != "websocket" || h.Get("Sec-Websocket-Protocol") != "chat" {
+			t.Errorf("the handshake arrives as %v", h)
+		}
+		expect := func(want string) {
+			t.Helper()
+			if got, err := br.ReadString('\n'); err != nil || got != want+"\n" {
+				t.Fatalf("%q, %v; want %q", got, err, want)
+			}
+		}
+		expect("hello")
+		for _, m := range []string{"one", strings.Repeat("x", 100_000), "\x00\xff"} {
+			if _, err := io.WriteString(conn, m+"\n"); err != nil {
+				t.Fatal(err)
+			}
+			expect("you said " + m)
+		}
+		if _, err := io.WriteString(conn, "bye\n"); err != nil {
+			t.Fatal(err)
+		}
+		if rest, err := io.ReadAll(br); err != nil || len(rest) != 0 {
+			t.Errorf("after the end: %q, %v", rest, err)
+		}
+	})
 }
 
 // blob is a body of a known sum, made as it is read.

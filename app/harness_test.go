@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -29,7 +30,8 @@ type door struct {
 	// hashing is cheap, since most tests are about anything but what a password costs; "hashing=real" among the settings makes it what it is.
 	hashing doorward.HasherConfig
 	http    *http.Server
-	still   func() // stops what runs beside the requests
+	still   func()         // stops what runs beside the requests
+	roots   *x509.CertPool // whom a client trusts where the server speaks HTTPS
 }
 
 // clock is a clock that runs, and that a test may set forward or back.
@@ -133,12 +135,12 @@ func (d *door) start() {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	d.house, d.http, d.URL = h, newServer(h.handler, h.settings.Limits, h.log), "http://"+listener.Addr().String()
+	in := h.entrance(listener)
+	d.house, d.http, d.URL = h, in.Server, h.settings.scheme()+"://"+listener.Addr().String()
 	h.announce(context.Background(), listener.Addr(), d.log)
 	d.still = h.runBeside(context.Background())
 	d.clock.moved = d.clockSet
-	server := d.http // stop may come first
-	go func() { _ = server.Serve(h.limited(listener)) }()
+	go func() { _ = in.serve() }()
 }
 
 func (d *door) stop() {
@@ -218,7 +220,11 @@ func (d *door) do(method, path string, asks ...ask) answer {
 	for _, a := range asks {
 		a(r)
 	}
-	resp, err := oneShot.Do(r)
+	client := oneShot
+	if d.roots != nil {
+		client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true, TLSClientConfig: d.trusting()}, CheckRedirect: oneShot.CheckRedirect}
+	}
+	resp, err := client.Do(r)
 	if err != nil {
 		d.t.Errorf("%s %s: %v", method, path, err)
 		return answer{t: d.t, what: method + " " + path}

@@ -270,7 +270,7 @@ func TestWhatIsCountedOfAnAnswer(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			d := &door{t: t, log: &logBuffer{}}
-			m := newMetrics(newDoor(t).house.authority)
+			m := newMetrics(newDoor(t).house.authority, nil)
 			handler := m.count(c.handle, slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 			func() {
 				defer func() {

@@ -25,7 +25,7 @@ type metrics struct {
 	tooMany  prometheus.Counter
 }
 
-func newMetrics(a *doorward.Authority) *metrics {
+func newMetrics(a *doorward.Authority, c *certificate) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: requestCounters{vec: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -51,6 +51,11 @@ func newMetrics(a *doorward.Authority) *metrics {
 		}, func() float64 { return float64(a.Revoked()) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
+	if c != nil {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "doorward_tls_certificate_expiry_seconds", Help: "When the certificate that TLS is served with expires, as Unix time.",
+		}, func() float64 { return float64(c.pair().Leaf.NotAfter.Unix()) }))
+	}
 	return m
 }
 

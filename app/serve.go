@@ -45,20 +45,30 @@ func serve(ctx context.Context, s Settings, warnings []string, std Streams) (err
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s: %w; choose another with --listen", s.Listen, err)
 	}
-	servers := []*http.Server{newServer(h.handler, s.Limits, log)}
-	listeners := []net.Listener{h.limited(listener)}
+	fronts := []front{h.entrance(listener)}
 	if s.MetricsListen != "" {
 		l, err := net.Listen("tcp", s.MetricsListen)
 		if err != nil {
 			_ = listener.Close()
 			return fmt.Errorf("cannot listen on %s for metrics: %w", s.MetricsListen, err)
 		}
-		servers, listeners = append(servers, newServer(h.metrics.page(s.MetricsPath), s.Limits, log)), append(listeners, l)
+		fronts = append(fronts, front{newServer(h.metrics.page(s.MetricsPath), s.Limits, log), l, false})
 		log.Info("serving metrics", "addr", l.Addr().String(), "path", s.MetricsPath)
+	}
+	if s.TLS.RedirectListen != "" {
+		l, err := net.Listen("tcp", s.TLS.RedirectListen)
+		if err != nil {
+			for _, f := range fronts {
+				_ = f.listener.Close()
+			}
+			return fmt.Errorf("cannot listen on %s for the redirect to HTTPS: %w; choose another with --tls-redirect-listen", s.TLS.RedirectListen, err)
+		}
+		fronts = append(fronts, h.redirect(l, listener.Addr()))
+		log.Info("leading plain HTTP to HTTPS", "addr", l.Addr().String())
 	}
 	h.announce(ctx, listener.Addr(), std.Err)
 	defer runtime.KeepAlive(collectLessOften())
-	return run(ctx, h, servers, listeners, log)
+	return run(ctx, h, fronts, log)
 }
 
 // heapFloor is about how much garbage may lie before the collector runs, in bytes. What a
@@ -77,12 +87,12 @@ func collectLessOften() []byte {
 }
 
 // run serves until ctx ends or a listener breaks.
-func run(ctx context.Context, h *house, servers []*http.Server, listeners []net.Listener, log *slog.Logger) error {
-	broken := make(chan error, len(servers))
-	for i, server := range servers {
+func run(ctx context.Context, h *house, fronts []front, log *slog.Logger) error {
+	broken := make(chan error, len(fronts))
+	for _, f := range fronts {
 		go func() {
-			if err := server.Serve(listeners[i]); !errors.Is(err, http.ErrServerClosed) {
-				broken <- fmt.Errorf("cannot serve on %s: %w", listeners[i].Addr(), err)
+			if err := f.serve(); !errors.Is(err, http.ErrServerClosed) {
+				broken <- fmt.Errorf("cannot serve on %s: %w", f.listener.Addr(), err)
 			}
 		}()
 	}
@@ -96,9 +106,9 @@ func run(ctx context.Context, h *house, servers []*http.Server, listeners []net.
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	defer stopBeside() // requests under way still need what it keeps up to date
-	for _, server := range servers {
-		if err := server.Shutdown(stopping); err != nil {
-			_ = server.Close() // what streams does not end by itself
+	for _, f := range fronts {
+		if err := f.Shutdown(stopping); err != nil {
+			_ = f.Close() // what streams does not end by itself
 		}
 	}
 	log.Info("stopped")
@@ -127,6 +137,8 @@ type house struct {
 	gate      *gate.Gate
 	handler   http.Handler
 	warnings  []string
+
+	certificate *certificate // nil where TLS is not ours to speak
 }
 
 // open builds the house from the cellar up. What cannot be built says what to do next.
@@ -161,6 +173,9 @@ func openOn(ctx context.Context, s Settings, log *slog.Logger, now func() time.T
 		}
 	}()
 	if err := errors.Join(cannotServe(s)...); err != nil {
+		return nil, err
+	}
+	if err := h.openCertificate(); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(s.DataDir, 0o700); err != nil {
@@ -200,6 +215,9 @@ func openOn(ctx context.Context, s Settings, log *slog.Logger, now func() time.T
 // serve with. The command check asks it too: it must not say ok to what serve refuses.
 func cannotServe(s Settings) []error {
 	problems := cannotKeep(s)
+	if err := cannotSpeakTLS(s); err != nil {
+		problems = append(problems, err)
+	}
 	if len(s.behind()) == 0 {
 		service, err := sample.New(sampleConfig(s, nil))
 		if err != nil {
@@ -321,15 +339,19 @@ func onLoopback(listen string) bool {
 
 func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pass)) error {
 	s := h.settings
-	h.metrics = newMetrics(h.authority)
+	h.metrics = newMetrics(h.authority, h.certificate)
 	health := &api.Health{
 		Version: version(),
 		Components: append([]api.Component{
 			{Name: "database", Check: h.readable, Message: "cannot be read"},
 		}, h.reachable()...),
+		Now: h.certificate.warnings,
 	}
 	if s.AuthEnabled != nil && !*s.AuthEnabled {
 		health.Warnings = append(health.Warnings, "auth.enabled=false: the service is open to all")
+	}
+	if s.inClear() {
+		health.Warnings = append(health.Warnings, "sign-in is served in clear to other machines: passwords, cookies and tokens can be read on the way")
 	}
 	g, err := gate.New(gate.Config{
 		Authority: h.authority, Carry: carry, SignInPage: web.SignInPage(s.PathPrefix), SetupPage: web.SetupPage(s.PathPrefix),
@@ -340,6 +362,7 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 		},
 		CookieName: s.CookieName, PublicURL: s.PublicURL, CookieDomain: s.CookieDomain, RedirectAllow: s.RedirectAllow, TrustedOrigins: s.TrustedOrigins, TrustedProxies: s.TrustedProxies,
 		MaxHeaders: s.Limits.Headers, BodyTimeout: s.Limits.BodyTimeout, MaxUpload: s.Limits.BodyBytes,
+		HSTS:          s.TLS.HSTS,
 		ForwardBearer: s.ForwardCredentials == ForwardBearer, Forward: h.forwardAuth(),
 		Log: h.log, Refused: h.metrics.refused,
 	})
@@ -376,6 +399,7 @@ func (h *house) runBeside(ctx context.Context) (stop func()) {
 	all.Go(func() { h.authority.Follow(ctx) })
 	all.Go(func() { h.sweep(ctx) })
 	all.Go(func() { h.gate.EndStreams(ctx) })
+	all.Go(func() { h.certificate.follow(ctx) })
 	all.Go(func() { h.authority.RecordKeyUse(ctx) })
 	return func() {
 		cancel()

@@ -66,6 +66,7 @@ type Settings struct {
 	MaxStaleness      time.Duration
 	AuditRetention    time.Duration
 
+	TLS    TLS
 	Limits Limits
 
 	SampleCommand []string // program and arguments; nil for the built-in
@@ -288,6 +289,7 @@ func (s *Settings) table() []group {
 				help: "fewest characters of a new password",
 				set:  text(&s.PasswordMinLength, integer(1, 256))},
 		}},
+		{"TLS", s.TLS.rows()},
 		{"Limits", s.Limits.rows()},
 		{"Our own paths and names", []setting{
 			{key: "paths.prefix", unset: "none", metavar: "PATH",

@@ -85,10 +85,10 @@ func (d *door) begin(t *testing.T, kind, path string, asks ...ask) *anOpenStream
 	for _, a := range asks {
 		a(r)
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true, TLSClientConfig: d.trusting()}}
 	switch {
 	case strings.HasPrefix(kind, "HTTP/2 "):
-		client = newHTTP2(t)
+		client = d.newHTTP2(t)
 	case kind == "socket":
 		r.Header.Set("Connection", "Upgrade")
 		r.Header.Set("Upgrade", "websocket")
@@ -167,7 +167,9 @@ func (s *anOpenStream) ends(t *testing.T, began time.Time, reason string) time.D
 	case strings.HasPrefix(s.kind, "HTTP/2 "):
 		want = "INTERNAL_ERROR"
 	}
-	if !strings.Contains(s.how, want) && !(s.kind != "socket" && strings.Contains(s.how, "connection reset")) {
+	// A cut may be a reset, and over TLS come in the middle of a record that the client was slow to take.
+	abrupt := strings.Contains(s.how, "connection reset") || strings.Contains(s.how, "bad record MAC")
+	if !strings.Contains(s.how, want) && !(s.kind != "socket" && abrupt) {
 		t.Errorf("%s ends with %s, want %s", s.kind, s.how, want)
 	}
 	return s.at.Sub(began)

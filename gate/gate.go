@@ -44,6 +44,10 @@ type Config struct {
 	BodyTimeout time.Duration // for a body that a door reads to arrive, and for its answer to be taken; 0 is 20 seconds
 	MaxUpload   int64         // bytes of a body that goes to the service; 0 is no limit
 
+	// HSTS is the Strict-Transport-Security of answers to who came by HTTPS, such as
+	// max-age=31536000; empty for none.
+	HSTS string
+
 	// Forward answers proxies that carry requests themselves.
 	Forward ForwardAuth
 
@@ -60,8 +64,9 @@ type Gate struct {
 	hosts      *Hosts  // nil where each host has its own sign-in
 	toUs       trusted // see trusts
 	toOthers   trusted
-	secure     bool   // PublicURL says https
-	publicHost string // of PublicURL
+	secure     bool     // PublicURL says https
+	publicHost string   // of PublicURL
+	strict     []string // HSTS, if any
 
 	forwardPath string // where proxies ask
 }
@@ -92,6 +97,9 @@ func New(c Config) (*Gate, error) {
 		return nil, err
 	}
 	g := &Gate{Config: c, policy: policy, forwardPath: c.Prefix + "/auth/forward"}
+	if c.HSTS != "" {
+		g.strict = []string{c.HSTS}
+	}
 	if g.hosts, err = NewHosts(HostsConfig{c.PublicURL, c.CookieDomain, c.RedirectAllow, c.Rules.Hosts()}); err != nil {
 		return nil, err
 	}
@@ -179,6 +187,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.forward(w, r, p, tail)
 		return
 	}
+	g.strictTransport(w, p)
 	p.rule = ruleForm
 	r, err := g.scope(r, p)
 	if err != nil {
@@ -323,6 +332,9 @@ func (g *Gate) openService(w http.ResponseWriter, r *http.Request, p *Pass) erro
 	}
 	if err := g.lend(r, p); err != nil {
 		return err
+	}
+	if r.TLS == nil {
+		delete(w.Header(), strictTransport)
 	}
 	return g.carry(w, r, p)
 }

@@ -8,8 +8,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-
-	"doorward/gate"
 )
 
 //go:embed pages/*.html
@@ -66,27 +64,24 @@ func policyTo(policy, next string) string {
 }
 
 // guard sets what every answer of ours to a browser carries.
-func guard(h http.Header, p *gate.Pass) {
+func guard(h http.Header) {
 	h.Set("Content-Security-Policy", contentPolicy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	// Our own forms must say where they come from, where the browser says it in no other way.
 	h.Set("Referrer-Policy", "same-origin")
-	if p.Secure {
-		h.Set("Strict-Transport-Security", "max-age=31536000") // a year; ignored where it did not come over HTTPS (RFC 6797, section 8.1)
-	}
 }
 
 // show answers with a page.
-func (h *web) show(w http.ResponseWriter, p *gate.Pass, status int, t *template.Template, v view) error {
+func (h *web) show(w http.ResponseWriter, status int, t *template.Template, v view) error {
 	v.Style = h.Prefix + stylePath + "?v=" + h.style.version
 	var body bytes.Buffer
 	if err := t.ExecuteTemplate(&body, "layout.html", v); err != nil {
 		return err
 	}
 	header := w.Header()
-	guard(header, p)
+	guard(header)
 	policy := contentPolicy
 	if v.Script != "" {
 		policy = scriptPolicy
@@ -101,8 +96,8 @@ func (h *web) show(w http.ResponseWriter, p *gate.Pass, status int, t *template.
 
 // sendOn sends the browser to another page with a GET (RFC 9110, section 15.4.4). target is
 // one of ours or has been through gate.Pass.Next.
-func sendOn(w http.ResponseWriter, p *gate.Pass, target string) {
-	guard(w.Header(), p)
+func sendOn(w http.ResponseWriter, target string) {
+	guard(w.Header())
 	w.Header().Set("Location", target)
 	w.WriteHeader(http.StatusSeeOther)
 }

@@ -65,7 +65,7 @@ func (h *web) nameOrganization(w http.ResponseWriter, r *http.Request, p *gate.P
 	if _, err := h.Authority.RenameOrganization(r.Context(), p.Caller(r), p.Identity.Org, r.PostForm.Get("name")); err != nil {
 		return err
 	}
-	sendOn(w, p, h.welcomePath("/service"))
+	sendOn(w, h.welcomePath("/service"))
 	return nil
 }
 
