@@ -45,7 +45,7 @@ func (h *web) signOut(w http.ResponseWriter, r *http.Request, p *gate.Pass) erro
 }
 
 // pageSize is how many rows a page has.
-const pageSize = 50
+const pageSize = 30
 
 // sessionRow is a session as its owner sees it.
 type sessionRow struct {
