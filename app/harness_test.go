@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"doorward"
+	frontdoor "doorward/door"
 )
 
 // door is a whole server under test: all its rooms, real SQLite in a directory of its
@@ -125,7 +126,8 @@ func (d *door) start() {
 	if err := l.err(); err != nil {
 		d.t.Fatal(err)
 	}
-	h, err := openOn(context.Background(), l.Settings, slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})), d.clock.now, openStore, d.hashing)
+	h, err := openWith(context.Background(), l.Settings, slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})), d.clock.now,
+		func(c *frontdoor.Config) { c.Hashing = d.hashing })
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -1,0 +1,2 @@
+// Package doorwardtest is for the tests of programs that embed Doorward.
+package doorwardtest
