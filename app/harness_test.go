@@ -29,6 +29,7 @@ type door struct {
 	flags map[string]string // settings by key
 	// hashing is cheap, since most tests are about anything but what a password costs; "hashing=real" among the settings makes it what it is.
 	hashing doorward.HasherConfig
+	wrapped http.Handler // behind the door in this process, as a program that embeds Doorward has it; nil for what the settings say
 	http    *http.Server
 	still   func() // stops what runs beside the requests
 }
@@ -135,7 +136,11 @@ func (d *door) start() {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	d.house, d.http, d.URL = h, newServer(h.handler, h.settings.Limits, h.log), "http://"+listener.Addr().String()
+	handler := h.handler
+	if d.wrapped != nil {
+		handler = h.door.Wrap(d.wrapped)
+	}
+	d.house, d.http, d.URL = h, newServer(handler, h.settings.Limits, h.log), "http://"+listener.Addr().String()
 	h.announce(context.Background(), listener.Addr(), d.log)
 	d.still = h.runBeside(context.Background())
 	d.clock.moved = d.clockSet
@@ -161,6 +166,15 @@ func (d *door) restart(settings ...string) {
 	d.stop()
 	d.set(settings...)
 	d.start()
+}
+
+// wraps puts h behind the door in place of what was there.
+func (d *door) wraps(h http.Handler) *door {
+	d.t.Helper()
+	d.stop()
+	d.wrapped = h
+	d.start()
+	return d
 }
 
 // answer is what came back.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	frontdoor "doorward/door"
 )
 
 // toldHeaders are those by which a service is told who asks.
@@ -30,13 +33,16 @@ type mirrored struct {
 	Header       http.Header
 }
 
-// newMirror is a service behind that says in a header what it received, to HEAD as well.
+// tellsAll is a handler that says in a header what it received, to HEAD as well.
+var tellsAll = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	b, _ := json.Marshal(mirrored{r.Method, r.Host, []byte(r.RequestURI), r.Header})
+	w.Header().Set("Mirror", base64.StdEncoding.EncodeToString(b))
+})
+
+// newMirror is a service behind that does so.
 func newMirror(t *testing.T) string {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		b, _ := json.Marshal(mirrored{r.Method, r.Host, []byte(r.RequestURI), r.Header})
-		w.Header().Set("Mirror", base64.StdEncoding.EncodeToString(b))
-	}))
+	s := httptest.NewServer(tellsAll)
 	s.Config.DisableGeneralOptionsHandler = true
 	t.Cleanup(s.Close)
 	return s.URL
@@ -263,6 +269,40 @@ func agree(q request, gateway, got outcome, real bool) string {
 	return ""
 }
 
+// same says how an answer of the middleware differs from the gateway's. It has a request in
+// its hands as the gateway has, so there is nothing in which it may.
+func same(gateway, got outcome) string {
+	of := func(o outcome) string {
+		return fmt.Sprintf("%d %q, to %q, cleared %v; the service gets %q, is told %q, with credentials %q; request id %v",
+			o.status, o.error, o.location, o.cleared, o.target, o.identity, o.left, o.requestID)
+	}
+	if a, b := of(gateway), of(got); a != b {
+		return b + ", and the gateway: " + a
+	}
+	return ""
+}
+
+// library opens the door's database as a program does that embeds Doorward, around h, and
+// returns where that listens, on a server of its own. The door itself stops.
+func (d *door) library(t *testing.T, h http.Handler) (addr string) {
+	t.Helper()
+	d.stop()
+	c := d.settings().doorConfig()
+	c.Hashing, c.Now, c.Console, c.Log = d.hashing, d.clock.now, d.log, slog.New(slog.NewTextHandler(d.log, nil))
+	embedded, err := frontdoor.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(embedded.Wrap(h))
+	t.Cleanup(func() {
+		s.Close()
+		if err := embedded.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return strings.TrimPrefix(s.URL, "http://")
+}
+
 // placementRules are routes with each kind of rule.
 const placementRules = `routes:
   - {path: /public/**, public: true}
@@ -389,4 +429,12 @@ func TestPlacementsAgree(t *testing.T) {
 			}
 		})
 	}
+	t.Run("middleware", func(t *testing.T) {
+		addr := d.library(t, tellsAll)
+		for i, q := range all {
+			if why := same(gateway[i], carried(t, addr, q)); why != "" {
+				t.Errorf("%v: %s", q, why)
+			}
+		}
+	})
 }
