@@ -281,3 +281,6 @@ func (d *Door) Close() error {
 	})
 	return d.closed
 }
+
+// Prefix is Config.Prefix: what stands before /auth/ and /api/auth/.
+func (d *Door) Prefix() string { return d.config.Prefix }

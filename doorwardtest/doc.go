@@ -1,2 +1,0 @@
-// Package doorwardtest is for the tests of programs that embed Doorward.
-package doorwardtest
