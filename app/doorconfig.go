@@ -24,7 +24,7 @@ func (s Settings) doorConfig() frontdoor.Config {
 		LockoutAttempts: s.LockoutAttempts, LockoutWindow: s.LockoutWindow, LockoutDuration: s.LockoutDuration,
 		RateLimitMinute: s.RateLimitMinute, MinPassword: s.PasswordMinLength,
 		OpenAllowed: openAllowed(s), Disabled: s.AuthEnabled != nil && !*s.AuthEnabled,
-		PublicURL: s.PublicURL, TrustedProxies: s.TrustedProxies, TrustedOrigins: s.TrustedOrigins,
+		PublicURL: s.PublicURL, TrustedProxies: s.TrustedProxies, TrustedProxiesAllowAny: s.TrustedProxiesAllowAny, TrustedOrigins: s.TrustedOrigins,
 		ForwardCredentials: s.ForwardCredentials, ForwardAuthProxy: s.ForwardAuthProxy,
 		MaxHeaders: s.Limits.Headers, BodyTimeout: s.Limits.BodyTimeout, MaxUpload: s.Limits.BodyBytes,
 		Prefix: s.PathPrefix, HealthPath: orOff(s.HealthPath), JWKSPath: orOff(s.JWKSPath), MetricsPath: orOff(s.MetricsPath),

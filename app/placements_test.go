@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -437,4 +438,75 @@ func TestPlacementsAgree(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestMN15DecisionsAreIndependent of each other, in every placement: the same token asked at two routes and in two
+// workspaces, by many at once; and a password that is right for one user is right for no other.
+func TestMN15DecisionsAreIndependent(t *testing.T) {
+	t.Parallel()
+	service := newMirror(t)
+	d := newDoor(t, settingsFile(t, threeTokens+placementRules), "rate_limits.enabled=false", "upstream="+service, "open_mode=never",
+		"trusted_proxies=127.0.0.1", "log.level=error", "forward_auth.proxy=nginx", "lockout.attempts=1000")
+	root := d.setUp()
+	for _, id := range []string{"red", "blue"} {
+		d.do("POST", "/api/auth/workspaces", bearer(root), jsonBody(`{"id":"`+id+`"}`)).want(http.StatusCreated)
+	}
+	const shared = "the password of two people"
+	for _, u := range []string{
+		`{"username":"ann","password":"` + shared + `","role":"viewer","workspaces":["red"]}`,
+		`{"username":"bob","password":"` + shared + `","role":"admin","workspaces":["blue","red"]}`,
+		`{"username":"cyd","password":"another password","role":"admin","workspaces":["blue"]}`,
+	} {
+		d.do("POST", "/api/auth/users", bearer(root), jsonBody(u)).want(http.StatusCreated)
+	}
+	for _, placement := range []string{"gateway", "nginx", "caddy", "traefik", "envoy", "middleware"} {
+		ask := func(t *testing.T, addr string, q request) outcome { return carried(t, addr, q) }
+		addr := strings.TrimPrefix(d.URL, "http://")
+		switch placement {
+		case "gateway":
+		case "middleware":
+			addr = d.library(t, tellsAll)
+			d.URL = "http://" + addr
+		default:
+			d.restart("forward_auth.proxy=" + placement)
+			addr = strings.TrimPrefix(d.URL, "http://")
+			ask = func(t *testing.T, addr string, q request) outcome { return asked(t, placement, addr, q) }
+		}
+		t.Run(placement, func(t *testing.T) {
+			for _, name := range []string{"ann", "bob"} { // one after the other, and the other way round
+				d.signIn(name, shared)
+				d.do("POST", "/api/auth/login", jsonBody(credentialsJSON("cyd", shared))).refused(http.StatusUnauthorized, "invalid credentials")
+			}
+			ann, _ := d.signIn("ann", shared)
+			bob, _ := d.signIn("bob", shared)
+			rows := []struct {
+				token, target, workspace string
+				status                   int
+				told                     string
+			}{
+				{ann, "GET /x", "red", http.StatusOK, "X-Forwarded-User=ann"},
+				{ann, "GET /x", "blue", http.StatusForbidden, ""},
+				{ann, "GET /admin/x", "red", http.StatusForbidden, ""},
+				{ann, "POST /x", "red", http.StatusForbidden, ""},
+				{bob, "GET /x", "red", http.StatusOK, "X-Forwarded-User=bob"},
+				{bob, "GET /admin/x", "blue", http.StatusOK, "X-Auth-Workspace=blue"},
+				{bob, "POST /x", "red", http.StatusOK, "X-Auth-Workspace=red"},
+				{bob, "GET /x", "default", http.StatusForbidden, ""},
+			}
+			var all sync.WaitGroup
+			for i := range 4 {
+				all.Go(func() {
+					for j := range 3 * len(rows) {
+						row := rows[(j+i*3)%len(rows)]
+						method, path, _ := strings.Cut(row.target, " ")
+						q := request{method, path, row.workspace, []string{"Authorization: Bearer " + row.token, "X-Workspace-ID: " + row.workspace}}
+						if got := ask(t, addr, q); got.status != row.status || !strings.Contains(got.identity, row.told+" ") && row.told != "" {
+							t.Errorf("%v: %d, told %q; want %d, %s", q, got.status, got.identity, row.status, row.told)
+						}
+					}
+				})
+			}
+			all.Wait()
+		})
+	}
 }

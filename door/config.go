@@ -73,14 +73,16 @@ type Config struct {
 	Disabled bool
 
 	// How clients come.
-	PublicURL          *url.URL       // scheme and host by which browsers reach the server; nil when unknown
-	TrustedProxies     []netip.Prefix // whose X-Forwarded-* are believed; never everybody
-	TrustedOrigins     []string       // scheme://host[:port] of pages that may act on a cookie
-	ForwardCredentials string         // what of the client's credentials handlers see: "" or off, as_sent, bearer
-	ForwardAuthProxy   string         // gate.ProxyNginx or another, which may then ask at /auth/forward
-	MaxHeaders         int            // lines of a request's head
-	BodyTimeout        time.Duration  // for a body that is ours to read, and for an answer of ours
-	MaxUpload          int64          // bytes of a body for a handler behind; 0 for any number
+	PublicURL      *url.URL       // scheme and host by which browsers reach the server; nil when unknown
+	TrustedProxies []netip.Prefix // whose X-Forwarded-* are believed
+	// TrustedProxiesAllowAny lets TrustedProxies be everyone, who can then claim any address.
+	TrustedProxiesAllowAny bool
+	TrustedOrigins         []string      // scheme://host[:port] of pages that may act on a cookie
+	ForwardCredentials     string        // what of the client's credentials handlers see: "" or off, as_sent, bearer
+	ForwardAuthProxy       string        // gate.ProxyNginx or another, which may then ask at /auth/forward
+	MaxHeaders             int           // lines of a request's head
+	BodyTimeout            time.Duration // for a body that is ours to read, and for an answer of ours
+	MaxUpload              int64         // bytes of a body for a handler behind; 0 for any number
 
 	// Our own paths and names.
 	Prefix      string // before /auth/ and /api/auth/
@@ -178,6 +180,14 @@ func (c Config) Check() []error {
 	}
 	if u := c.PublicURL; u != nil && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "") {
 		problems = append(problems, errors.New("public_url: is not a URL like https://example.com, with a host and no path"))
+	}
+	if err := (&http.Cookie{Name: c.CookieName, Value: "x"}).Valid(); err != nil {
+		problems = append(problems, fmt.Errorf("names.cookie: %q is not a cookie name", c.CookieName))
+	}
+	for _, p := range c.TrustedProxies {
+		if p.Bits() == 0 && !c.TrustedProxiesAllowAny {
+			problems = append(problems, fmt.Errorf("trusted_proxies: %s is everyone, who could then claim any address; name your proxies", p))
+		}
 	}
 	switch c.ForwardCredentials {
 	case ForwardOff, ForwardAsSent, ForwardBearer:

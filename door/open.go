@@ -67,8 +67,12 @@ func Open(ctx context.Context, c Config) (*Door, error) {
 // what was made, and for tests that say themselves when time passes.
 func New(ctx context.Context, c Config) (_ *Door, err error) {
 	c = c.WithDefaults()
-	if err := errors.Join(c.Check()...); err != nil {
-		return nil, err
+	switch problems := c.Check(); len(problems) {
+	case 0:
+	case 1:
+		return nil, problems[0]
+	default:
+		return nil, fmt.Errorf("%w (and %d more, which Config.Check lists)", problems[0], len(problems)-1)
 	}
 	d := &Door{config: c}
 	defer func() {
@@ -261,8 +265,9 @@ func (d *Door) Store() doorward.Store { return d.store }
 // Warnings are what the operator should know about how the door was opened.
 func (d *Door) Warnings() []string { return d.warnings }
 
-// Close ends what Open has started and closes the database, but for a Config.Store. Requests still under way are
-// refused from then on, so shut the server down first. A second Close does nothing.
+// Close ends what Open has started and closes the database, but for a Config.Store. Shut the
+// server down first: a door that is closed hears of nothing any more, ends no stream, and soon refuses everybody. A
+// second Close does nothing.
 func (d *Door) Close() error {
 	d.closing.Do(func() {
 		if d.stop != nil {
