@@ -82,10 +82,50 @@ func missing(t *testing.T, what string) {
 	t.Skip(what)
 }
 
+// TestGoThatIsShownIsRun: what the README and docs/library.md show of Go stands in programs and
+// examples that are built and run, line by line, but for how far it is indented.
+func TestGoThatIsShownIsRun(t *testing.T) {
+	t.Parallel()
+	flat := func(text string) string {
+		var b strings.Builder
+		for line := range strings.Lines(text) {
+			b.WriteString(strings.TrimLeft(line, "\t"))
+		}
+		return b.String()
+	}
+	nethttp, ladder, tests := "examples/nethttp/main.go", "door/example_test.go", "doorwardtest/example_test.go"
+	for page, sources := range map[string][]string{"README.md": {nethttp}, "docs/library.md": {nethttp, ladder, tests}} {
+		run, shown := "", 0
+		for _, name := range sources {
+			source, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(name)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			run += flat(string(source))
+		}
+		for heading, block := range blocksOf(t, filepath.Join("..", filepath.FromSlash(page)), "go") {
+			for part := range strings.SplitSeq(strings.TrimSpace(block), "\n\n") {
+				shown++
+				if part = strings.TrimSpace(flat(part)); !strings.Contains(run, part) {
+					t.Errorf("%s, %q, shows what is not in %v:\n%s", page, heading, sources, part)
+				}
+			}
+		}
+		if shown < 3 {
+			t.Errorf("%s shows %d pieces of Go", page, shown)
+		}
+	}
+}
+
 // readmeBlocks is the README's shell blocks by the heading they stand under.
 func readmeBlocks(t *testing.T) map[string]string {
+	return blocksOf(t, filepath.Join("..", "README.md"), "sh")
+}
+
+// blocksOf is the blocks of a language on a page, by the heading they stand under.
+func blocksOf(t *testing.T, page, language string) map[string]string {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("..", "README.md"))
+	b, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,9 +135,10 @@ func readmeBlocks(t *testing.T) map[string]string {
 		switch {
 		case inside && line == "```\n":
 			inside = false
+			blocks[heading] += "\n"
 		case inside:
 			blocks[heading] += line
-		case line == "```sh\n":
+		case line == "```"+language+"\n":
 			inside = true
 		case strings.HasPrefix(line, "#"):
 			heading = strings.TrimSpace(strings.TrimLeft(line, "#"))
