@@ -40,9 +40,6 @@ func (s Settings) doorConfig() frontdoor.Config {
 	if !s.RateLimits {
 		c.RateLimitMinute = -1
 	}
-	if c.Disabled {
-		c.Warnings = []string{"auth.enabled=false: the service is open to all"}
-	}
 	return c
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"doorward"
 	frontdoor "doorward/door"
+	"doorward/sample"
 )
 
 // door is a whole server under test: all its rooms, real SQLite in a directory of its
@@ -175,6 +176,28 @@ func (d *door) wraps(h http.Handler) *door {
 	d.wrapped = h
 	d.start()
 	return d
+}
+
+// inProgramAndLibrary runs a test with the sample service behind the program's door, and behind
+// that of a program which embeds it.
+func inProgramAndLibrary(t *testing.T, test func(t *testing.T, open func(t *testing.T, settings ...string) *door)) {
+	t.Parallel()
+	t.Run("program", func(t *testing.T) {
+		t.Parallel()
+		test(t, newDoor)
+	})
+	t.Run("library", func(t *testing.T) {
+		t.Parallel()
+		test(t, func(t *testing.T, settings ...string) *door {
+			t.Helper()
+			service, err := sample.New(sample.Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = service.Close() })
+			return newDoor(t, settings...).wraps(service)
+		})
+	})
 }
 
 // answer is what came back.

@@ -505,9 +505,10 @@ var origins = []struct {
 
 const crossOrigin = "cross-origin request refused"
 
-func TestCK5CookieNeedsOurOrigin(t *testing.T) {
-	t.Parallel()
-	d := newDoor(t, "trusted_origins=https://app.example", "api_key="+ownerKey)
+func TestCK5CookieNeedsOurOrigin(t *testing.T) { inProgramAndLibrary(t, cookieNeedsOurOrigin) }
+
+func cookieNeedsOurOrigin(t *testing.T, open func(t *testing.T, settings ...string) *door) {
+	d := open(t, "trusted_origins=https://app.example", "api_key="+ownerKey)
 	d.setUp()
 	token, value := d.signIn("root", rootPassword)
 	for _, o := range origins {

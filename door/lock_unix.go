@@ -20,7 +20,7 @@ func lockDatabase(path string) (unlock func() error, err error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another server is running on the database %s; stop it, or give this one a --data-dir of its own (several servers need PostgreSQL)", path)
+			return nil, fmt.Errorf("another server is running on the database %s; stop it, or give this one a data directory of its own (several servers need PostgreSQL)", path)
 		}
 		return nil, fmt.Errorf("cannot lock the database %s: %w", path, err)
 	}

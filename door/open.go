@@ -212,8 +212,12 @@ func (d *Door) Paths() []string {
 }
 
 func (d *Door) health() *api.Health {
+	warnings := d.config.Warnings
+	if d.config.Disabled {
+		warnings = append([]string{"auth.enabled=false: the service is open to all"}, warnings...)
+	}
 	return &api.Health{
-		Version: Version(), Warnings: d.config.Warnings,
+		Version: Version(), Warnings: warnings,
 		Components: append([]api.Component{{Name: "database", Check: d.readable, Message: "cannot be read"}}, d.config.Components...),
 	}
 }
