@@ -3,7 +3,6 @@ package app
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"doorward"
+	"doorward/safe"
 )
 
 // check looks at the settings as a whole: what refuses to start together, and what is
@@ -38,10 +38,10 @@ func (l *loaded) checkSecrets() {
 	for n, s := range l.JWTPreviousSecrets {
 		l.problem(doorward.CheckSecret(fmt.Sprintf("%s entry %d", l.where("jwt.previous_secrets"), n+1), s))
 	}
-	for _, p := range []keyPlace{accessKeys(l.Settings), assertionKeys(l.Settings)} {
-		l.problem(p.check())
-		if p.algorithm != "" && p.given == nil && l.Database.URL != nil && !l.refused[p.setting] {
-			l.problem(fmt.Errorf("%s: must be given with a PostgreSQL database where %s is %s, the same on every node; make it with: openssl genpkey -algorithm %s", p.setting, p.chooses, p.algorithm, opensslName(p.algorithm)))
+	for _, p := range l.doorConfig().Safe().Places() {
+		l.problem(p.Check())
+		if !l.refused[p.Setting] {
+			l.problem(p.Missing(l.Database.URL != nil))
 		}
 	}
 	// Who holds a machine's secret must not thereby hold the one that signs tokens.
@@ -76,8 +76,8 @@ func (l *loaded) conflict(key, format string, args ...any) {
 // checkConflicts refuses settings that contradict each other. It leaves those alone that
 // did not parse, which have their default here.
 func (l *loaded) checkConflicts() {
-	if l.Database.URL != nil && l.JWTSecret == nil && !l.refused["jwt.secret"] {
-		l.problem(errors.New("jwt.secret: must be given with a PostgreSQL database, the same on every node; make one with: openssl rand -base64 32"))
+	if !l.refused["jwt.secret"] {
+		l.problem(l.doorConfig().Safe().MissingSecret())
 	}
 	if l.OpenMode == OpenAlways && l.AuthEnabled != nil && *l.AuthEnabled {
 		l.conflict("open_mode", "always contradicts %s=true", l.where("auth.enabled"))
@@ -117,16 +117,17 @@ func (l *loaded) checkConflicts() {
 
 // checkFiles refuses a secret file that would be written over the database.
 func (l *loaded) checkFiles() {
-	secret := secretPath(l.Settings)
-	if l.Database.Path != "" && (l.Database.Path == secret || l.Database.Path == previousPath(secret)) {
+	keys := l.doorConfig().Safe()
+	secret := keys.SecretPath()
+	if l.Database.Path != "" && (l.Database.Path == secret || l.Database.Path == safe.PreviousPath(secret)) {
 		l.conflict("names.secret_file", "is the database's own file")
 	}
-	for _, p := range []keyPlace{accessKeys(l.Settings), assertionKeys(l.Settings)} {
-		if p.path == secret || p.path == previousPath(secret) {
-			l.conflict("names.secret_file", "is %s", p.what)
+	for _, p := range keys.Places() {
+		if p.Path == secret || p.Path == safe.PreviousPath(secret) {
+			l.conflict("names.secret_file", "is %s", p.What)
 		}
-		if p.path == l.Database.Path {
-			l.conflict("database", "is %s", p.what)
+		if p.Path == l.Database.Path {
+			l.conflict("database", "is %s", p.What)
 		}
 	}
 }
@@ -137,7 +138,7 @@ func (l *loaded) checkPaths() {
 			l.conflict(p.key, "%q must not lie within /auth/ or /api/auth/ below %s", p.path, l.where("paths.prefix"))
 		}
 	}
-	if l.JWKSPath != "" && l.publishesKeys() {
+	if l.JWKSPath != "" && l.doorConfig().Safe().PublishesKeys() {
 		switch {
 		case l.HealthPath != "" && (l.JWKSPath == l.HealthPath || l.JWKSPath == l.HealthPath+"/live" || l.JWKSPath == l.HealthPath+"/ready"):
 			l.conflict("paths.jwks", "%q is taken by %s", l.JWKSPath, l.where("paths.health"))

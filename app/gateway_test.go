@@ -35,18 +35,22 @@ type echoed struct {
 
 // echoService is a service behind the door that answers with what it received, the target as it came.
 type echoService struct {
-	URL   string
-	calls atomic.Int64
+	URL     string
+	calls   atomic.Int64
+	handler http.Handler
 }
 
 func newEchoService(t *testing.T) *echoService {
 	t.Helper()
 	e := new(echoService)
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	e.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e.calls.Add(1)
 		body, _ := io.ReadAll(r.Body)
-		w.Header().Set("X-Request-Id", "the-service's-own")
 		_ = json.NewEncoder(w).Encode(echoed{r.Method, r.RequestURI, r.Host, string(body), r.Header, r.Trailer})
+	})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Request-Id", "the-service's-own") // a handler in the door's own program may say so; a service may not
+		e.handler.ServeHTTP(w, r)
 	}))
 	s.Config.DisableGeneralOptionsHandler = true
 	t.Cleanup(s.Close)
@@ -59,6 +63,27 @@ func gatewayDoor(t *testing.T, settings ...string) (*door, *echoService) {
 	t.Helper()
 	e := newEchoService(t)
 	return machineDoor(t, append([]string{"upstream=" + e.URL}, settings...)...), e
+}
+
+// libraryDoor is machineDoor around the handler of an echo service, in this process.
+func libraryDoor(t *testing.T, settings ...string) (*door, *echoService) {
+	t.Helper()
+	e := newEchoService(t)
+	return machineDoor(t, settings...).wraps(e.handler), e
+}
+
+// opensEcho is gatewayDoor or libraryDoor.
+type opensEcho func(t *testing.T, settings ...string) (*door, *echoService)
+
+// inGatewayAndLibrary runs a test in both placements in which the door is in the way of the requests.
+func inGatewayAndLibrary(t *testing.T, test func(t *testing.T, open opensEcho)) {
+	t.Parallel()
+	for name, open := range map[string]opensEcho{"gateway": gatewayDoor, "library": libraryDoor} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, open)
+		})
+	}
 }
 
 // echoed reads what the service behind got.
@@ -128,8 +153,12 @@ func (a answer) refusedPath() {
 }
 
 func TestTheServiceReceivesTheCanonicalTarget(t *testing.T) {
-	t.Parallel()
-	d, e := gatewayDoor(t)
+	inGatewayAndLibrary(t, testTheServiceReceivesTheCanonicalTarget)
+}
+
+func testTheServiceReceivesTheCanonicalTarget(t *testing.T, open opensEcho) {
+	d, e := open(t)
+	// The library has no base path; the gateway is asked about it in both.
 	based := machineDoor(t, "upstream="+e.URL+"/base%20of/x")
 	for _, c := range []struct{ target, want string }{
 		{"/", "/"},
@@ -179,8 +208,11 @@ func TestTheServiceReceivesTheCanonicalTarget(t *testing.T) {
 }
 
 func TestPathsThatReadInTwoWaysAreRefused(t *testing.T) {
-	t.Parallel()
-	d, e := gatewayDoor(t)
+	inGatewayAndLibrary(t, testPathsThatReadInTwoWaysAreRefused)
+}
+
+func testPathsThatReadInTwoWaysAreRefused(t *testing.T, open opensEcho) {
+	d, e := open(t)
 	for _, target := range []string{
 		"/public/..;/admin", "/public/..%3b/admin", "/.;/admin",
 		"/public/..%2fadmin", "/public/..%2Fadmin", "/public%2f", "/é/..%2fadmin", "/\"..%2f",
@@ -211,8 +243,11 @@ func TestPathsThatReadInTwoWaysAreRefused(t *testing.T) {
 }
 
 func TestWithoutACredentialNoSpellingGetsIn(t *testing.T) {
-	t.Parallel()
-	d, e := gatewayDoor(t)
+	inGatewayAndLibrary(t, testWithoutACredentialNoSpellingGetsIn)
+}
+
+func testWithoutACredentialNoSpellingGetsIn(t *testing.T, open opensEcho) {
+	d, e := open(t)
 	for _, target := range []string{
 		"/admin", "/health/../admin", "/health/%2e%2e/admin", "//admin", "/health//../admin", "/metrics/./../admin", "/auth/refresh/../../admin",
 		"/health/x", "/health/", "/%68ealth/x", "/admin?/health", "/admin?x=/../health", "/healthz", "/Health", "http://other.example/admin",
@@ -230,8 +265,11 @@ func TestWithoutACredentialNoSpellingGetsIn(t *testing.T) {
 }
 
 func TestOurPathsAreNeverForwarded(t *testing.T) {
-	t.Parallel()
-	d, e := gatewayDoor(t)
+	inGatewayAndLibrary(t, testOurPathsAreNeverForwarded)
+}
+
+func testOurPathsAreNeverForwarded(t *testing.T, open opensEcho) {
+	d, e := open(t)
 	for _, target := range []string{
 		"/auth/", "/auth/nothing", "/auth/token/", "/auth/token/x", "/auth/TOKEN", "/auth/forward/x", "/auth//nothing", "/auth/é", "/auth/a;b",
 		"/api/auth/", "/api/auth/nothing", "/api/auth/users/", "/api/auth/users/a/b", "/api/auth/me/", "/api/auth/%25",
@@ -390,8 +428,11 @@ var spoofed = []string{
 }
 
 func TestIdentityHeadersOfEveryKindOfCaller(t *testing.T) {
-	t.Parallel()
-	d, _ := gatewayDoor(t)
+	inGatewayAndLibrary(t, testIdentityHeadersOfEveryKindOfCaller)
+}
+
+func testIdentityHeadersOfEveryKindOfCaller(t *testing.T, open opensEcho) {
+	d, _ := open(t)
 	root := d.setUp()
 	_, rootCookie := d.signIn("root", rootPassword)
 	adaID, ada, adaCookie := d.newUser(root, "Ada.L", "viewer")
@@ -402,7 +443,7 @@ func TestIdentityHeadersOfEveryKindOfCaller(t *testing.T) {
 	tokenID := me.str("id")
 	keyID := d.do("GET", "/api/auth/me", apiKey(machineKey)).want(http.StatusOK).str("id")
 
-	free, _ := gatewayDoor(t, "auth.enabled=false")
+	free, _ := open(t, "auth.enabled=false")
 	for _, c := range []struct {
 		name                      string
 		d                         *door
@@ -463,8 +504,11 @@ func TestIdentityHeadersOfEveryKindOfCaller(t *testing.T) {
 
 // TestIdentityHeadersInTrailers: what is in the trailer is judged by nobody, and goes no further.
 func TestIdentityHeadersInTrailers(t *testing.T) {
-	t.Parallel()
-	d, _ := gatewayDoor(t)
+	inGatewayAndLibrary(t, testIdentityHeadersInTrailers)
+}
+
+func testIdentityHeadersInTrailers(t *testing.T, open opensEcho) {
+	d, _ := open(t)
 	got := d.wire(t, "POST /x HTTP/1.1\r\nHost: {door}\r\n"+machineKeyLine+"\r\nTE: trailers\r\nTrailer: X-Auth-Role\r\nTransfer-Encoding: chunked\r\n\r\n"+
 		"2\r\nhi\r\n0\r\nX-Auth-Role: spoofed\r\n\r\n").echoed()
 	if got.Body != "hi" || len(got.Trailer) != 0 || got.Header.Get("X-Auth-Role") != "admin" || len(got.Header["Trailer"]) != 0 {
@@ -474,8 +518,11 @@ func TestIdentityHeadersInTrailers(t *testing.T) {
 
 // TestForwardedAddressesBehindTrustedProxies: the service is told what is believed, in order, and the peer last.
 func TestForwardedAddressesBehindTrustedProxies(t *testing.T) {
-	t.Parallel()
-	d, _ := gatewayDoor(t, "trusted_proxies=127.0.0.1,10.0.0.0/8")
+	inGatewayAndLibrary(t, testForwardedAddressesBehindTrustedProxies)
+}
+
+func testForwardedAddressesBehindTrustedProxies(t *testing.T, open opensEcho) {
+	d, _ := open(t, "trusted_proxies=127.0.0.1,10.0.0.0/8")
 	for _, c := range []struct {
 		lines           []string
 		addrs, proto, h string
@@ -497,13 +544,14 @@ func TestForwardedAddressesBehindTrustedProxies(t *testing.T) {
 	}
 }
 
-func TestCredentialsStayAtTheDoor(t *testing.T) {
-	t.Parallel()
+func TestCredentialsStayAtTheDoor(t *testing.T) { inGatewayAndLibrary(t, testCredentialsStayAtTheDoor) }
+
+func testCredentialsStayAtTheDoor(t *testing.T, open opensEcho) {
 	const basic = "Basic dXNlcjpwYXNz"
-	d, e := gatewayDoor(t)
-	asSent := machineDoor(t, "upstream="+e.URL, "forward_credentials=as_sent")
-	off := machineDoor(t, "upstream="+e.URL, "auth.enabled=false")
-	renamed := machineDoor(t, "upstream="+e.URL, "names.cookie=sid")
+	d, _ := open(t)
+	asSent, _ := open(t, "forward_credentials=as_sent")
+	off, _ := open(t, "auth.enabled=false")
+	renamed, _ := open(t, "names.cookie=sid")
 	cookies := map[*door]string{}
 	for _, d := range []*door{d, asSent} {
 		d.setUp()
@@ -571,8 +619,11 @@ func (d *door) setUpRenamed(t *testing.T, name string, cookies map[*door]string)
 // TestCookiesAreReadAsTheyAreStripped: no pair of our name is overlooked because it, or one beside it,
 // is ill-formed; what the door did not read it would have taken from the service all the same.
 func TestCookiesAreReadAsTheyAreStripped(t *testing.T) {
-	t.Parallel()
-	d, e := gatewayDoor(t)
+	inGatewayAndLibrary(t, testCookiesAreReadAsTheyAreStripped)
+}
+
+func testCookiesAreReadAsTheyAreStripped(t *testing.T, open opensEcho) {
+	d, e := open(t)
 	d.setUp()
 	_, good := d.signIn("root", rootPassword)
 	ours := "brokoli_session=" + good

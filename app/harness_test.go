@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"doorward"
+	frontdoor "doorward/door"
+	"doorward/sample"
 )
 
 // door is a whole server under test: all its rooms, real SQLite in a directory of its
@@ -29,6 +31,7 @@ type door struct {
 	flags map[string]string // settings by key
 	// hashing is cheap, since most tests are about anything but what a password costs; "hashing=real" among the settings makes it what it is.
 	hashing doorward.HasherConfig
+	wrapped http.Handler // behind the door in this process, as a program that embeds Doorward has it; nil for what the settings say
 	http    *http.Server
 	still   func()         // stops what runs beside the requests
 	roots   *x509.CertPool // whom a client trusts where the server speaks HTTPS
@@ -127,13 +130,17 @@ func (d *door) start() {
 	if err := l.err(); err != nil {
 		d.t.Fatal(err)
 	}
-	h, err := openOn(context.Background(), l.Settings, slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})), d.clock.now, openStore, d.hashing)
+	h, err := openWith(context.Background(), l.Settings, slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})), d.clock.now,
+		func(c *frontdoor.Config) { c.Hashing = d.hashing })
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		d.t.Fatal(err)
+	}
+	if d.wrapped != nil {
+		h.handler = h.door.Wrap(d.wrapped)
 	}
 	in := h.entrance(listener)
 	d.house, d.http, d.URL = h, in.Server, h.settings.scheme()+"://"+listener.Addr().String()
@@ -161,6 +168,37 @@ func (d *door) restart(settings ...string) {
 	d.stop()
 	d.set(settings...)
 	d.start()
+}
+
+// wraps puts h behind the door in place of what was there.
+func (d *door) wraps(h http.Handler) *door {
+	d.t.Helper()
+	d.stop()
+	d.wrapped = h
+	d.start()
+	return d
+}
+
+// inProgramAndLibrary runs a test with the sample service behind the program's door, and behind
+// that of a program which embeds it.
+func inProgramAndLibrary(t *testing.T, test func(t *testing.T, open func(t *testing.T, settings ...string) *door)) {
+	t.Parallel()
+	t.Run("program", func(t *testing.T) {
+		t.Parallel()
+		test(t, newDoor)
+	})
+	t.Run("library", func(t *testing.T) {
+		t.Parallel()
+		test(t, func(t *testing.T, settings ...string) *door {
+			t.Helper()
+			service, err := sample.New(sample.Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = service.Close() })
+			return newDoor(t, settings...).wraps(service)
+		})
+	})
 }
 
 // answer is what came back.

@@ -82,6 +82,41 @@ func missing(t *testing.T, what string) {
 	t.Skip(what)
 }
 
+// TestGoThatIsShownIsRun: what the README and docs/library.md show of Go stands in programs and
+// examples that are built and run, line by line, but for how far it is indented.
+func TestGoThatIsShownIsRun(t *testing.T) {
+	t.Parallel()
+	flat := func(text string) string {
+		var b strings.Builder
+		for line := range strings.Lines(text) {
+			b.WriteString(strings.TrimLeft(line, "\t"))
+		}
+		return b.String()
+	}
+	nethttp, ladder, tests := "examples/nethttp/main.go", "door/example_test.go", "doorwardtest/example_test.go"
+	for page, sources := range map[string][]string{"README.md": {nethttp}, "docs/library.md": {nethttp, ladder, tests}} {
+		run, shown := "", 0
+		for _, name := range sources {
+			source, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(name)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			run += flat(string(source))
+		}
+		for heading, block := range blocksOf(t, page, "go") {
+			for part := range strings.SplitSeq(strings.TrimSpace(block), "\n\n") {
+				shown++
+				if part = strings.TrimSpace(flat(part)); !strings.Contains(run, part) {
+					t.Errorf("%s, %q, shows what is not in %v:\n%s", page, heading, sources, part)
+				}
+			}
+		}
+		if shown < 3 {
+			t.Errorf("%s shows %d pieces of Go", page, shown)
+		}
+	}
+}
+
 // blocksOf are a page's blocks in a language by the heading they stand under.
 func blocksOf(t *testing.T, page, language string) map[string]string {
 	t.Helper()
@@ -99,6 +134,9 @@ func blocksOf(t *testing.T, page, language string) map[string]string {
 			blocks[heading] += line
 		case line == "```"+language+"\n":
 			inside = true
+			if blocks[heading] != "" {
+				blocks[heading] += "\n" // between two of them
+			}
 		case strings.HasPrefix(line, "#"):
 			heading = strings.TrimSpace(strings.TrimLeft(line, "#"))
 		}

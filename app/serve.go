@@ -2,38 +2,31 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"runtime"
 	"sync"
 	"time"
 
 	"doorward"
-	"doorward/api"
-	"doorward/gate"
+	frontdoor "doorward/door"
 	"doorward/sample"
-	"doorward/store"
-	"doorward/web"
 )
 
-const (
-	stopTimeout = 10 * time.Second // for requests under way when asked to stop; streams are cut then
-	sweepEvery  = time.Minute
-)
+// stopTimeout is for requests under way when asked to stop; streams are cut then.
+const stopTimeout = 10 * time.Second
 
 // serve runs the server until ctx ends, then lets requests under way finish.
 func serve(ctx context.Context, s Settings, warnings []string, std Streams) (err error) {
 	log := newLog(s, std.Err)
 	hashes := newHashWorker(log)
 	defer func() { err = errors.Join(err, hashes.Close()) }()
-	h, err := openOn(ctx, s, log, time.Now, openStore, doorward.HasherConfig{Key: hashes.key})
+	h, err := openWith(ctx, s, log, time.Now, func(c *frontdoor.Config) { c.Hashing.Key = hashes.key })
 	if err != nil {
 		return err
 	}
@@ -128,13 +121,11 @@ type house struct {
 	settings  Settings
 	log       *slog.Logger
 	now       func() time.Time
-	hashing   doorward.HasherConfig // what a password costs; its zero value is what it should
-	unlock    func() error          // gives up being the only server on the database
+	door      *frontdoor.Door
 	store     doorward.Store
 	authority *doorward.Authority
 	sample    *sample.Service // nil with an upstream
 	metrics   *metrics
-	gate      *gate.Gate
 	handler   http.Handler
 	warnings  []string
 
@@ -143,30 +134,12 @@ type house struct {
 
 // open builds the house from the cellar up. What cannot be built says what to do next.
 func open(ctx context.Context, s Settings, log *slog.Logger, now func() time.Time) (*house, error) {
-	return openOn(ctx, s, log, now, openStore, doorward.HasherConfig{})
+	return openWith(ctx, s, log, now, func(*frontdoor.Config) {})
 }
 
-// cellar opens the store that the settings name, with what gives up being the only server on it.
-type cellar func(ctx context.Context, s Settings, now func() time.Time) (_ doorward.Store, unlock func() error, err error)
-
-func openStore(ctx context.Context, s Settings, now func() time.Time) (_ doorward.Store, unlock func() error, err error) {
-	if s.Database.URL != nil {
-		kept, err := store.OpenPostgres(ctx, string(s.Database.URL))
-		return kept, nil, err
-	}
-	if unlock, err = lockDatabase(s.Database.Path); err != nil {
-		return nil, nil, err
-	}
-	kept, err := store.OpenSQLite(ctx, s.Database.Path, now)
-	if err != nil {
-		return nil, nil, errors.Join(err, unlock())
-	}
-	return kept, unlock, nil
-}
-
-func openOn(ctx context.Context, s Settings, log *slog.Logger, now func() time.Time, below cellar, hashing doorward.HasherConfig) (_ *house, err error) {
-	hashing.Rand = rand.Reader
-	h := &house{settings: s, log: log, now: now, hashing: hashing}
+// openWith is open with a door of which change makes another.
+func openWith(ctx context.Context, s Settings, log *slog.Logger, now func() time.Time, change func(*frontdoor.Config)) (_ *house, err error) {
+	h := &house{settings: s, log: log, now: now}
 	defer func() {
 		if err != nil {
 			_ = h.Close()
@@ -178,43 +151,30 @@ func openOn(ctx context.Context, s Settings, log *slog.Logger, now func() time.T
 	if err := h.openCertificate(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(s.DataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("data_dir: cannot make %s: %w", s.DataDir, err)
+	h.metrics = newMetrics(h.certificate)
+	c := s.doorConfig()
+	c.Log, c.Now, c.Refused, c.Components, c.WarningsNow = log, now, h.metrics.refused, h.reachable(), h.certificate.warnings
+	if s.MetricsListen == "" {
+		c.Metrics = h.metrics.handler()
 	}
-	if s.Database.URL == nil {
-		// Until this server follows the feed no secret may be rotated behind its back.
-		unlock, err := lockSecrets(ctx, s.DataDir)
-		if err != nil {
-			return nil, err
-		}
-		defer unlock()
-	}
-	current, previous, warnings, err := signingSecrets(s, rand.Reader)
-	if err != nil {
+	change(&c)
+	if h.door, err = frontdoor.New(ctx, c); err != nil {
 		return nil, err
 	}
-	h.warnings = append(h.warnings, warnings...)
-	if h.store, h.unlock, err = below(ctx, s, now); err != nil {
-		h.store = nil // not an interface that holds a nil
-		return nil, err
-	}
-	if err := h.openAuthority(ctx, current, previous); err != nil {
-		return nil, err
-	}
+	h.store, h.authority, h.warnings = h.door.Store(), h.door.Authority(), h.door.Warnings()
+	h.metrics.watch(h.authority)
 	carry, err := h.openService()
 	if err != nil {
 		return nil, err
 	}
-	if err := h.openGate(carry); err != nil {
-		return nil, err
-	}
+	h.handler = h.metrics.count(h.door.Carrying(carry), log)
 	return h, nil
 }
 
 // cannotServe says which settings, though well formed, this program or this machine cannot
 // serve with. The command check asks it too: it must not say ok to what serve refuses.
 func cannotServe(s Settings) []error {
-	problems := cannotKeep(s)
+	problems := s.doorConfig().Check()
 	if err := cannotSpeakTLS(s); err != nil {
 		problems = append(problems, err)
 	}
@@ -229,206 +189,19 @@ func cannotServe(s Settings) []error {
 	return problems
 }
 
-// cannotKeep says where the state cannot be kept, as far as a look can tell: nothing is made
-// or opened to find out.
-func cannotKeep(s Settings) []error {
-	if info, err := os.Stat(s.DataDir); err == nil && !info.IsDir() {
-		return []error{fmt.Errorf("data_dir: %s is a file; name a directory", s.DataDir)}
-	}
-	if s.Database.URL != nil {
-		return nil
-	}
-	// The file is not opened: closing it would give up the locks that this process may hold on
-	// it (POSIX locks belong to the process).
-	if info, err := os.Stat(s.Database.Path); err == nil && !info.Mode().IsRegular() {
-		return []error{fmt.Errorf("cannot open store %s: it is not a regular file", s.Database.Path)}
-	}
-	return nil
-}
-
 func sampleConfig(s Settings, log *slog.Logger) sample.Config {
 	return sample.Config{Command: s.SampleCommand, Timeout: s.SampleTimeout, Logger: log}
-}
-
-func (h *house) openAuthority(ctx context.Context, current doorward.Secret, previous []doorward.SigningKey) error {
-	s := h.settings
-	fresh := make([]byte, 32)
-	if _, err := io.ReadFull(rand.Reader, fresh); err != nil {
-		return fmt.Errorf("no randomness: %w", err)
-	}
-	salt, err := h.store.Salt(ctx, fresh)
-	if err != nil {
-		return fmt.Errorf("cannot read the database: %w", err)
-	}
-	keys, err := h.keyRing(ctx, salt, current, previous)
-	if err != nil {
-		return err
-	}
-	hasher, err := doorward.NewHasher(h.hashing)
-	if err != nil {
-		return err
-	}
-	h.authority, err = doorward.New(ctx, doorward.Config{
-		Store: h.store, Keys: keys, Salt: salt, Hasher: hasher,
-		Credentials: configuredCredentials(s), OpenAllowed: openAllowed(s), KeyPrefix: s.KeyPrefix,
-		AccessLife: s.JWTExpiry, RefreshLife: s.JWTRefreshExpiry,
-		SessionLife: s.SessionLifetime, SessionMaxAge: s.SessionMaxAge,
-		RefreshRules: doorward.RefreshRules{RetryWindow: s.RefreshRetryWindow, Strict: s.RefreshReuse == RefreshStrict},
-		Lockout:      doorward.LockoutPolicy{Attempts: s.LockoutAttempts, Window: s.LockoutWindow, Duration: s.LockoutDuration},
-		Guesses:      guessPolicy(s),
-		Passwords:    doorward.PasswordPolicy{MinLength: s.PasswordMinLength},
-		OutliveToken: s.StreamsOutliveToken,
-		MaxStaleness: s.MaxStaleness, AuditRetention: s.AuditRetention,
-		ReloadKeys: h.reloadKeys(salt), AssertionIssuer: assertionIssuer(s),
-		Now: h.now, Rand: rand.Reader, Log: h.log,
-	})
-	if err != nil {
-		return err
-	}
-	return h.keepKeyID(ctx, keys)
-}
-
-func guessPolicy(s Settings) doorward.GuessPolicy {
-	if !s.RateLimits {
-		return doorward.GuessPolicy{}
-	}
-	return doorward.GuessPolicy{PerMinute: s.RateLimitMinute}
-}
-
-func configuredCredentials(s Settings) []doorward.ConfiguredCredential {
-	var all []doorward.ConfiguredCredential
-	if s.APIKey != nil {
-		all = append(all, doorward.ConfiguredCredential{Secret: s.APIKey, Kind: doorward.KindKey, Name: "operator", Role: doorward.Admin})
-	}
-	for _, t := range s.APITokens {
-		all = append(all, doorward.ConfiguredCredential{
-			Secret: t.Token, Kind: doorward.KindClient, Name: t.Name, Role: t.Role, Workspace: t.Workspace, ClientIDs: t.ClientIDs,
-		})
-	}
-	return all
-}
-
-// openAllowed says whether the service may stand open while nobody was ever set up: by
-// itself only where nobody else can reach it and there is nothing behind to lose.
-func openAllowed(s Settings) bool {
-	if s.AuthEnabled != nil {
-		return false // true: never; false: it stands open in a way of its own
-	}
-	switch s.OpenMode {
-	case OpenAlways:
-		return true
-	case OpenNever:
-		return false
-	}
-	return onLoopback(s.Listen) && len(s.behind()) == 0 && s.PublicURL == nil && len(s.TrustedProxies) == 0
-}
-
-// onLoopback reports whether a listening address is reached from this machine alone. A
-// name other than localhost could be anything.
-func onLoopback(listen string) bool {
-	host, _, err := net.SplitHostPort(listen)
-	if err != nil {
-		return false
-	}
-	if host == "localhost" {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.IsLoopback()
-}
-
-func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pass)) error {
-	s := h.settings
-	h.metrics = newMetrics(h.authority, h.certificate)
-	health := &api.Health{
-		Version: version(),
-		Components: append([]api.Component{
-			{Name: "database", Check: h.readable, Message: "cannot be read"},
-		}, h.reachable()...),
-		Now: h.certificate.warnings,
-	}
-	if s.AuthEnabled != nil && !*s.AuthEnabled {
-		health.Warnings = append(health.Warnings, "auth.enabled=false: the service is open to all")
-	}
-	if s.inClear() {
-		health.Warnings = append(health.Warnings, "sign-in is served in clear to other machines: passwords, cookies and tokens can be read on the way")
-	}
-	g, err := gate.New(gate.Config{
-		Authority: h.authority, Carry: carry, SignInPage: web.SignInPage(s.PathPrefix), SetupPage: web.SetupPage(s.PathPrefix),
-		Rules: gate.Rules{
-			Doors: doors(s, h.authority, health, h.metrics.handler()), Prefix: s.PathPrefix,
-			Routes: s.Routes, Upstreams: patternsOf(s.behind()),
-			Disabled: s.AuthEnabled != nil && !*s.AuthEnabled,
-		},
-		CookieName: s.CookieName, PublicURL: s.PublicURL, CookieDomain: s.CookieDomain, RedirectAllow: s.RedirectAllow, TrustedOrigins: s.TrustedOrigins, TrustedProxies: s.TrustedProxies,
-		MaxHeaders: s.Limits.Headers, BodyTimeout: s.Limits.BodyTimeout, MaxUpload: s.Limits.BodyBytes,
-		HSTS:          s.TLS.HSTS,
-		ForwardBearer: s.ForwardCredentials == ForwardBearer, Forward: h.forwardAuth(),
-		Log: h.log, Refused: h.metrics.refused,
-	})
-	if err != nil {
-		return err
-	}
-	h.gate, h.handler = g, h.metrics.count(g, h.log)
-	return nil
-}
-
-// doors is the table of all that is ours to answer.
-func doors(s Settings, a *doorward.Authority, health *api.Health, metrics http.Handler) []gate.Door {
-	c := api.Config{Authority: a, Prefix: s.PathPrefix, CookieName: s.CookieName, Health: health, HealthPath: s.HealthPath}
-	if s.publishesKeys() {
-		c.JWKSPath = s.JWKSPath
-	}
-	if s.MetricsListen == "" {
-		c.Metrics, c.MetricsPath = metrics, s.MetricsPath
-	}
-	return append(api.Doors(c), web.Doors(web.Config{
-		Authority: a, Prefix: s.PathPrefix, CookieName: s.CookieName, MinPassword: s.PasswordMinLength, Behind: servicesOf(s.behind()),
-	})...)
-}
-
-// doorsOf is that table to look at, with nobody behind the doors.
-func doorsOf(s Settings) []gate.Door {
-	return doors(s, nil, &api.Health{}, http.NotFoundHandler())
 }
 
 // runBeside starts what runs beside the requests; the function returned stops it and waits.
 func (h *house) runBeside(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var all sync.WaitGroup
-	all.Go(func() { h.authority.Follow(ctx) })
-	all.Go(func() { h.sweep(ctx) })
-	all.Go(func() { h.gate.EndStreams(ctx) })
+	all.Go(func() { h.door.Run(ctx) })
 	all.Go(func() { h.certificate.follow(ctx) })
-	all.Go(func() { h.authority.RecordKeyUse(ctx) })
 	return func() {
 		cancel()
 		all.Wait()
-	}
-}
-
-// readable reports why the database cannot be read, or has not been for so long that
-// nobody is let in.
-func (h *house) readable(ctx context.Context) error {
-	if err := h.store.Ping(ctx); err != nil {
-		return err
-	}
-	return h.authority.Current(ctx)
-}
-
-// sweep forgets every minute what need not be kept any more, until ctx ends.
-func (h *house) sweep(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := h.authority.Sweep(ctx); err != nil && ctx.Err() == nil {
-				h.log.Warn("cannot delete what is over from the database", "err", err)
-			}
-		}
 	}
 }
 
@@ -438,13 +211,8 @@ func (h *house) Close() error {
 	if h.sample != nil {
 		errs = append(errs, h.sample.Close())
 	}
-	if h.store != nil {
-		if err := h.store.Close(); err != nil {
-			errs = append(errs, fmt.Errorf("cannot close the database: %w", err))
-		}
-	}
-	if h.unlock != nil {
-		errs = append(errs, h.unlock())
+	if h.door != nil {
+		errs = append(errs, h.door.Close())
 	}
 	return errors.Join(errs...)
 }

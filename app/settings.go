@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"doorward"
+	frontdoor "doorward/door"
 	"doorward/gate"
 )
 
@@ -89,9 +90,11 @@ const (
 	OpenAlways = "always"
 	OpenNever  = "never"
 
-	ForwardOff    = "off"
-	ForwardAsSent = "as_sent"
-	ForwardBearer = "bearer"
+	ForwardOff    = frontdoor.ForwardOff
+	ForwardAsSent = frontdoor.ForwardAsSent
+	ForwardBearer = frontdoor.ForwardBearer
+
+	AssertionOff = "off"
 
 	LogText = "text"
 	LogJSON = "json"

@@ -15,11 +15,20 @@ import (
 	"doorward"
 )
 
-// Config is what a Gate is made of. Authority and Carry are required.
+// The documented defaults.
+const (
+	DefaultCookieName  = "brokoli_session"
+	DefaultMaxHeaders  = 200
+	DefaultHSTS        = "max-age=31536000" // a year; for who makes a Config, since an empty one says nothing
+	DefaultBodyTimeout = 20 * time.Second
+)
+
+// Config is what a Gate is made of. Authority is required.
 type Config struct {
 	Authority *doorward.Authority
 	Rules
-	// Carry takes an admitted request on to the service behind.
+	// Carry takes an admitted request on to the service behind. Where it is nil there is none,
+	// but for what Carrying is given.
 	Carry func(w http.ResponseWriter, r *http.Request, p *Pass)
 	// ForwardBearer puts into Pass.Bearer an access token that stands for the caller.
 	ForwardBearer bool
@@ -29,7 +38,7 @@ type Config struct {
 	// empty for nowhere.
 	SetupPage string
 
-	CookieName string // brokoli_session when empty
+	CookieName string // DefaultCookieName when empty
 	// CookieDomain makes one sign-in, at PublicURL, count for all hosts beneath it; empty for
 	// cookies of one host. RedirectAllow are hosts there, as RedirectHost has them, to which a browser may be sent back, besides
 	// those that Routes and Upstreams name.
@@ -40,8 +49,8 @@ type Config struct {
 	TrustedOrigins []string // scheme://host[:port]; may act on a cookie
 	TrustedProxies []netip.Prefix
 
-	MaxHeaders  int           // header lines of a request; 0 is 200
-	BodyTimeout time.Duration // for a body that a door reads to arrive, and for its answer to be taken; 0 is 20 seconds
+	MaxHeaders  int           // header lines of a request; 0 is DefaultMaxHeaders
+	BodyTimeout time.Duration // for a body that a door reads to arrive, and for its answer to be taken; 0 is DefaultBodyTimeout
 	MaxUpload   int64         // bytes of a body that goes to the service; 0 is no limit
 
 	// HSTS is the Strict-Transport-Security of answers to who came by HTTPS, such as
@@ -76,13 +85,8 @@ func New(c Config) (*Gate, error) {
 	if c.Authority == nil {
 		return nil, fmt.Errorf("gate: Config.Authority is required")
 	}
-	if c.Carry == nil {
-		return nil, errNoService
-	}
-	if c.CookieName == "" {
-		c.CookieName = "brokoli_session"
-	}
-	c.MaxHeaders, c.BodyTimeout = cmp.Or(c.MaxHeaders, 200), cmp.Or(c.BodyTimeout, 20*time.Second)
+	c.CookieName = cmp.Or(c.CookieName, DefaultCookieName)
+	c.MaxHeaders, c.BodyTimeout = cmp.Or(c.MaxHeaders, DefaultMaxHeaders), cmp.Or(c.BodyTimeout, DefaultBodyTimeout)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -139,6 +143,7 @@ type Pass struct {
 	Shown doorward.Presented
 
 	form  form
+	carry func(http.ResponseWriter, *http.Request, *Pass)
 	door  *Door  // nil for the service behind
 	ruled ruling // what a route asks, where rule does not say it
 	rule  string // which rule decided, for the log
@@ -176,10 +181,21 @@ func (p *Pass) Caller(r *http.Request) doorward.Caller {
 	}
 }
 
-// ServeHTTP is the path of a request.
-func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP is the path of a request. What is admitted to the service behind goes to Config.Carry.
+func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.serve(w, r, g.Carry) }
+
+// Carrying is the same gate before another service: what is admitted goes to carry. There may
+// be any number of them; EndStreams ends the requests of all.
+func (g *Gate) Carrying(carry func(w http.ResponseWriter, r *http.Request, p *Pass)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, carry) })
+}
+
+func (g *Gate) serve(w http.ResponseWriter, r *http.Request, carry func(http.ResponseWriter, *http.Request, *Pass)) {
 	o := g.judgeOrigin(r)
-	p := &Pass{RequestID: g.ids.next(), Client: o.client, Peer: o.peer, Forwarded: o.forwarded, Secure: o.secure, Host: o.host, Path: r.URL.Path, hosts: g.hosts}
+	p := &Pass{
+		carry: carry, RequestID: g.ids.next(), Client: o.client, Peer: o.peer, Forwarded: o.forwarded, Secure: o.secure, Host: o.host, Path: r.URL.Path,
+		hosts: g.hosts,
+	}
 	p.idAs[0] = p.RequestID
 	w.Header()["X-Request-Id"] = p.idAs[:]
 	closeOld(w, r)
@@ -329,6 +345,9 @@ func (g *Gate) openService(w http.ResponseWriter, r *http.Request, p *Pass) erro
 	var err error
 	if p.Upstream, err = g.policy.upstream(r.Method, canonicalHost(p.Host), p.form); err != nil {
 		return err
+	}
+	if p.carry == nil {
+		return errNoService
 	}
 	if err := g.lend(r, p); err != nil {
 		return err

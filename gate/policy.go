@@ -318,5 +318,7 @@ func (p *Policy) upstream(method, host string, f form) (int, error) {
 	if i, ok := p.places.Match(method, host, path); ok {
 		return i, nil
 	}
-	return 0, doorward.NotFound("service")
+	return 0, errNoService
 }
+
+var errNoService = doorward.NotFound("service")

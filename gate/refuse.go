@@ -78,6 +78,14 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 	WriteJSON(w, status, errorBody{e.Message, "error"})
 }
 
+// Refuse answers for a handler behind that asks more of who comes than the route has done: as
+// the door itself refuses, and logged so. rule says what asked, r is the request as the
+// client sent it. Nothing may have been written to w.
+func (g *Gate) Refuse(w http.ResponseWriter, r *http.Request, p *Pass, rule string, err error) {
+	p.rule = rule
+	g.refuse(w, r, p, err)
+}
+
 // Fail answers for the service behind when it cannot answer itself, in the same form.
 func Fail(w http.ResponseWriter, status int, message string) {
 	w.Header().Set("Cache-Control", "no-store")
