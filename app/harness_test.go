@@ -28,6 +28,7 @@ type door struct {
 	flags map[string]string // settings by key
 	// hashing is cheap, since most tests are about anything but what a password costs; "hashing=real" among the settings makes it what it is.
 	hashing doorward.HasherConfig
+	judge   *judge
 	http    *http.Server
 	still   func() // stops what runs beside the requests
 }
@@ -133,7 +134,8 @@ func (d *door) start() {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	d.house, d.http, d.URL = h, newServer(h.handler, h.settings.Limits, h.log), "http://"+listener.Addr().String()
+	d.house, d.judge = h, judged(h)
+	d.http, d.URL = newServer(d.judge, h.settings.Limits, h.log), "http://"+listener.Addr().String()
 	h.announce(context.Background(), listener.Addr(), d.log)
 	d.still = h.runBeside(context.Background())
 	d.clock.moved = d.clockSet
@@ -150,6 +152,7 @@ func (d *door) stop() {
 	if err := d.house.Close(); err != nil {
 		d.t.Errorf("closing the server: %v", err)
 	}
+	d.judge.report(d.t)
 	d.http = nil
 }
 

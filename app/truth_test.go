@@ -84,6 +84,8 @@ var truthAsks = map[string]struct{ path, body string }{
 	"DELETE /api/auth/sessions/{id}": {path: "/api/auth/sessions/SESSION"},
 	"GET /api/auth/audit":            {},
 
+	"GET /auth/openapi.json": {},
+
 	"GET /health":       {},
 	"GET /health/live":  {},
 	"GET /health/ready": {},
