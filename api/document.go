@@ -33,7 +33,7 @@ type document struct {
 func OpenAPI(c Config) []byte { return describe(c, Doors(c)) }
 
 func describe(c Config, doors []gate.Door) []byte {
-	s := schemas{map[string]node{}}
+	s := newSchemas()
 	d := document{
 		OpenAPI: "3.1.1",
 		Info: node{

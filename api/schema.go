@@ -95,8 +95,11 @@ func reversed(roles []doorward.Role) []doorward.Role {
 //
 // A type becomes a component under its own name, the first time that it is met.
 type schemas struct {
-	known map[string]node
+	known map[string]node // the components
+	terms map[string]node
 }
+
+func newSchemas() schemas { return schemas{map[string]node{}, terms()} }
 
 func ref(name string) node { return node{"$ref": "#/components/schemas/" + name} }
 
@@ -161,7 +164,7 @@ func (s schemas) value(t reflect.Type, is string) node {
 // term is a reference to one of terms.
 func (s schemas) term(name string) node {
 	if _, ok := s.known[name]; !ok {
-		is, ok := terms()[name]
+		is, ok := s.terms[name]
 		if !ok {
 			panic("api: there is no term " + name)
 		}

@@ -207,7 +207,7 @@ func jsonBody(body string) ask {
 
 // oneShot is the client: where browsers keep connections, here each request has its own, so that none outlives a restart.
 var oneShot = &http.Client{
-	Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
+	Transport:     judgingTransport{&http.Transport{DisableKeepAlives: true, DisableCompression: true}},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 

@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,9 +98,47 @@ func (j *judge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := j.law().judge(seen); err != nil {
 		j.mu.Lock()
 		defer j.mu.Unlock()
-		j.wrong = append(j.wrong, fmt.Sprintf("%s %s: %d is not as the OpenAPI document says: %v\nsent: %.500s\nanswer: %.500s", r.Method, r.URL, seen.status, err, seen.sent.Bytes(), seen.body))
+		j.wrong = append(j.wrong, seen.accusation(err))
 	}
 }
+
+// judgingTransport holds the answers of programs that tests have started against the document
+// in docs/, which is what they serve. What servers in this process say is judged there.
+type judgingTransport struct{ *http.Transport }
+
+// RoundTrip asks, and judges once the answer has been read.
+func (j judgingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	seen := dialogue{method: r.Method, path: r.URL.Path, query: r.URL.Query()}
+	if !record.isProgram(r.URL.Host) || !committedLaw().has(seen.path) {
+		return j.Transport.RoundTrip(r)
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		r2 := *r
+		r2.Body = &overheard{ReadCloser: r.Body, to: &seen.sent}
+		r = &r2
+	}
+	res, err := j.Transport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	body := new(bytes.Buffer)
+	res.Body = &overheard{ReadCloser: res.Body, to: body, over: func() {
+		seen.status, seen.header, seen.body = res.StatusCode, res.Header, body.Bytes()
+		if err := committedLaw().judge(seen); err != nil {
+			record.accuse(seen.accusation(err))
+		}
+	}}
+	return res, nil
+}
+
+// committedLaw is the document in docs/. A test holds it to be what is served by default.
+var committedLaw = sync.OnceValue(func() *law {
+	text, err := os.ReadFile(filepath.Join("..", "docs", "openapi.json"))
+	if err != nil {
+		panic(err)
+	}
+	return lawOf(string(text))
+})
 
 // mostSeen is the most bytes of a body that are looked at.
 const mostSeen = 1 << 20
@@ -131,12 +171,19 @@ func (o *onlooker) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 // overheard is a body of which a copy is kept.
 type overheard struct {
 	io.ReadCloser
-	to *bytes.Buffer
+	to   *bytes.Buffer
+	over func() // told once, when it has been read to its end; may be nil
 }
 
 func (o *overheard) Read(p []byte) (int, error) {
 	n, err := o.ReadCloser.Read(p)
-	o.to.Write(p[:n])
+	if o.to.Len()+n <= mostSeen {
+		o.to.Write(p[:n])
+	}
+	if err == io.EOF && o.over != nil {
+		o.over()
+		o.over = nil
+	}
 	return n, err
 }
 
@@ -149,6 +196,11 @@ type dialogue struct {
 	header       http.Header
 	body         []byte
 	cut          bool
+}
+
+func (x *dialogue) accusation(err error) string {
+	return fmt.Sprintf("%s %s?%s: %d is not as the OpenAPI document says: %v\nsent: %.500s\nanswer: %.500s",
+		x.method, x.path, x.query.Encode(), x.status, err, x.sent.Bytes(), x.body)
 }
 
 // law is an OpenAPI document, compiled. It is safe for concurrent use.
@@ -176,12 +228,14 @@ type lawOfHeader struct {
 }
 
 // record is what was judged in this run of all tests.
-var record = records{laws: map[string]*law{}, seen: map[sight]int{}}
+var record = records{laws: map[string]*law{}, seen: map[sight]int{}, programs: map[string]bool{}}
 
 type records struct {
-	mu   sync.Mutex
-	laws map[string]*law // by document
-	seen map[sight]int
+	mu       sync.Mutex
+	laws     map[string]*law // by document
+	seen     map[sight]int
+	programs map[string]bool // addresses of programs that tests have started
+	wrong    []string        // what they answered
 }
 
 // sight is an answer of one status at one door.
@@ -194,6 +248,51 @@ func (r *records) saw(door string, status int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.seen[sight{door, status}]++
+}
+
+func (r *records) isProgram(addr string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.programs[addr]
+}
+
+func (r *records) program(addr string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.programs[addr] = true
+}
+
+func (r *records) accuse(wrong string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.wrong = append(r.wrong, wrong)
+}
+
+// verdict says what was judged, and fails a run of all tests in which some answer that the
+// document promises for a request that is well was given by no door.
+func (r *records) verdict(all bool) (summary string, failures []string) {
+	law := committedLaw()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	answers, doors := 0, map[string]bool{}
+	for s, n := range r.seen {
+		answers += n
+		doors[s.door] = true
+	}
+	failures = slices.Clone(r.wrong)
+	summary = fmt.Sprintf("%d answers of %d doors, of %d kinds, were held against the OpenAPI document", answers, len(doors), len(r.seen))
+	if !all {
+		return summary, failures
+	}
+	for _, o := range law.operations {
+		for status := range o.answers {
+			door := o.method + " " + o.path
+			if status < 300 && r.seen[sight{door, status}] == 0 {
+				failures = append(failures, fmt.Sprintf("no test was answered %d by %s, which the OpenAPI document promises", status, door))
+			}
+		}
+	}
+	return summary, failures
 }
 
 func lawOf(document string) *law {
@@ -300,18 +399,25 @@ func compileLaw(document string) *law {
 	return l
 }
 
+// leadsTo reports whether path is one of the door's.
+func (o lawOfDoor) leadsTo(path string) bool {
+	return slices.EqualFunc(o.segments, strings.Split(path, "/"), func(a, b string) bool {
+		return a == b || strings.HasPrefix(a, "{") && b != ""
+	})
+}
+
+// has reports whether path is one of the document's.
+func (l *law) has(path string) bool {
+	return slices.ContainsFunc(l.operations, func(o lawOfDoor) bool { return o.leadsTo(path) })
+}
+
 // judge says what is not as the document says.
 func (l *law) judge(x dialogue) error {
 	method := x.method
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
-	segments := strings.Split(x.path, "/")
-	i := slices.IndexFunc(l.operations, func(o lawOfDoor) bool {
-		return o.method == method && slices.EqualFunc(o.segments, segments, func(a, b string) bool {
-			return a == b || strings.HasPrefix(a, "{") && b != ""
-		})
-	})
+	i := slices.IndexFunc(l.operations, func(o lawOfDoor) bool { return o.method == method && o.leadsTo(x.path) })
 	if i < 0 {
 		is, ok := l.refusals[x.status]
 		if !ok {
