@@ -45,12 +45,7 @@ func judged(h *house) *judge {
 	for _, d := range web.Doors(web.Config{Prefix: h.settings.PathPrefix}) {
 		j.pages[d.Pattern] = true
 	}
-	j.law = sync.OnceValue(func() *law {
-		w := httptest.NewRecorder()
-		// Asked of the gate, so that no counter of requests sees it.
-		h.gate.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost"+h.settings.PathPrefix+"/auth/openapi.json", nil))
-		return lawOf(w.Body.String())
-	})
+	j.law = sync.OnceValue(func() *law { return lawOf(record.servedBy(h, slices.Sorted(maps.Keys(j.exact)))) })
 	return j
 }
 
@@ -77,7 +72,9 @@ func (j *judge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	prefix := j.h.settings.PathPrefix
 	ours := strings.HasPrefix(p, prefix+"/auth/") || strings.HasPrefix(p, prefix+"/api/auth/") || j.exact[p]
-	if !ours || j.pages[p] || p == prefix+"/auth/forward" || strings.HasPrefix(p, prefix+"/auth/forward/") {
+	// What follows the path at which proxies ask is theirs, dots and all.
+	forward := j.h.settings.ForwardAuthProxy != "" && strings.HasPrefix(r.RequestURI, prefix+"/auth/forward")
+	if !ours || j.pages[p] || forward {
 		j.h.handler.ServeHTTP(w, r)
 		return
 	}
@@ -228,14 +225,30 @@ type lawOfHeader struct {
 }
 
 // record is what was judged in this run of all tests.
-var record = records{laws: map[string]*law{}, seen: map[sight]int{}, programs: map[string]bool{}}
+var record = records{documents: map[string]string{}, laws: map[string]*law{}, seen: map[sight]int{}, programs: map[string]bool{}}
 
 type records struct {
-	mu       sync.Mutex
-	laws     map[string]*law // by document
-	seen     map[sight]int
-	programs map[string]bool // addresses of programs that tests have started
-	wrong    []string        // what they answered
+	mu        sync.Mutex
+	documents map[string]string // by the names that a server has
+	laws      map[string]*law   // by document
+	seen      map[sight]int
+	programs  map[string]bool // addresses of programs that tests have started
+	wrong     []string        // what they answered
+}
+
+// servedBy is the document that a house with these doors serves. It is asked for once of all
+// houses of the same names.
+func (r *records) servedBy(h *house, doors []string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	names := fmt.Sprintf("%q %q", h.settings.CookieName, doors)
+	if _, known := r.documents[names]; !known {
+		w := httptest.NewRecorder()
+		// Of the gate, so that no counter of requests sees it.
+		h.gate.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost"+h.settings.PathPrefix+"/auth/openapi.json", nil))
+		r.documents[names] = w.Body.String()
+	}
+	return r.documents[names]
 }
 
 // sight is an answer of one status at one door.
@@ -346,12 +359,16 @@ func compileLaw(document string) *law {
 	if err != nil {
 		panic(fmt.Errorf("the OpenAPI document: %w in %.500s", err, document))
 	}
+	compiled, escaped := map[string]*jsonschema.Schema{}, strings.NewReplacer("~", "~0", "/", "~1")
 	compile := func(pointer ...string) *jsonschema.Schema {
 		where := at + "#"
 		for _, p := range pointer {
-			where += "/" + url.PathEscape(strings.NewReplacer("~", "~0", "/", "~1").Replace(p))
+			where += "/" + url.PathEscape(escaped.Replace(p))
 		}
-		return c.MustCompile(where)
+		if compiled[where] == nil {
+			compiled[where] = c.MustCompile(where)
+		}
+		return compiled[where]
 	}
 	answer := func(r openAPIResponse, pointer ...string) lawOfAnswer {
 		if r.Ref != "" {

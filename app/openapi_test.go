@@ -217,3 +217,72 @@ func TestTheJudgeFindsWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+// TestBodiesAreReadAsTheOpenAPIDocumentSays: a field of another type than it has there, or a
+// required one that is missing, is refused by its name.
+func TestBodiesAreReadAsTheOpenAPIDocumentSays(t *testing.T) {
+	t.Parallel()
+	d := machineDoor(t)
+	d.do("POST", "/api/auth/users", apiKey(machineKey), jsonBody(firstUserBody)).want(http.StatusCreated)
+	root, _ := d.signIn("root", rootPassword)
+	type property struct {
+		Ref  string `json:"$ref"`
+		Type string
+	}
+	var document struct {
+		Paths map[string]map[string]struct {
+			RequestBody struct {
+				Content map[string]struct {
+					Schema struct {
+						Properties map[string]property
+						Required   []string
+					}
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(d.do("GET", "/auth/openapi.json").want(http.StatusOK).body), &document); err != nil {
+		t.Fatal(err)
+	}
+	fields := 0
+	for path, methods := range document.Paths {
+		for method, o := range methods {
+			body := o.RequestBody.Content["application/json"].Schema
+			ask := func(field string, value any) {
+				t.Helper()
+				sent := map[string]any{}
+				for _, name := range body.Required {
+					sent[name] = "x"
+				}
+				if sent[field] = value; value == nil {
+					delete(sent, field)
+				}
+				who := bearer(root)
+				if path == "/auth/token" {
+					who = bearer(machineToken)
+				}
+				a := d.do(strings.ToUpper(method), strings.NewReplacer("{id}", "usr_none").Replace(path), who, jsonOf(sent)).want(http.StatusBadRequest)
+				if !strings.HasPrefix(a.str("error"), field+": ") {
+					t.Errorf("%s %s with %v: %s", method, path, sent, a.body)
+				}
+			}
+			for name, p := range body.Properties {
+				fields++
+				switch {
+				case p.Ref != "" && p.Type == "": // a string, as all of them are
+					ask(name, 1)
+				case p.Type == "boolean", p.Type == "array":
+					ask(name, "x")
+				default:
+					t.Errorf("%s %s: nobody has said how to test %s, of type %s", method, path, name, p.Type)
+				}
+			}
+			for _, name := range body.Required {
+				ask(name, nil)
+			}
+		}
+	}
+	if fields < 30 {
+		t.Errorf("only %d fields were tried", fields)
+	}
+}
