@@ -160,7 +160,7 @@ func always(v any) node {
 	properties, required := node{}, []string{}
 	for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
 		label := f.Tag.Get("json")
-		properties[label] = node{"const": reflect.ValueOf(v).FieldByIndex(f.Index).Interface()}
+		properties[label] = constant(reflect.ValueOf(v).FieldByIndex(f.Index).Interface())
 		required = append(required, label)
 	}
 	return node{"type": "object", "properties": properties, "required": required, "additionalProperties": false}
@@ -195,11 +195,11 @@ func security(row gate.Door) []node {
 	case row.Need == doorward.NeedAccessToken || row.Reads == gate.ReadsItself && !row.SameOrigin:
 		return []node{with("bearer")}
 	case row.Reads == gate.ReadsItself, row.Need == doorward.NeedPerson:
-		return []node{with("bearer"), with("session")}
+		return []node{with("bearer"), with("cookie")}
 	}
 	all = append(all, with("bearer"), with("apiKey"))
 	if row.Reads == gate.ReadsAll {
-		all = append(all, with("session"))
+		all = append(all, with("cookie"))
 	}
 	if row.NoCredential != nil {
 		all = append(all, with("setupCode"), node{}) // no credential at all in open mode
@@ -211,7 +211,7 @@ func securitySchemes(cookie string) node {
 	return node{
 		"bearer":    node{"type": "http", "scheme": "bearer", "description": "An access token (a JWT), or an API key or API token as itself where x-doorward-needs does not ask for an access token."},
 		"apiKey":    node{"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key or API token."},
-		"session":   node{"type": "apiKey", "in": "cookie", "name": cookie, "description": "The cookie of a person's session."},
+		"cookie":    node{"type": "apiKey", "in": "cookie", "name": cookie, "description": "The cookie of a person's session."},
 		"setupCode": node{"type": "apiKey", "in": "header", "name": "X-Setup-Code", "description": "The one-time code that the console shows while there is no user."},
 	}
 }

@@ -126,7 +126,7 @@ func TestTheDocumentFollowsTheSettings(t *testing.T) {
 	if d.Paths["/up/ready"] == nil || d.Paths["/door/auth/openapi.json"] == nil {
 		t.Errorf("it has the paths %v", slices.Sorted(maps.Keys(d.Paths)))
 	}
-	if got := d.Components.SecuritySchemes["session"].Name; got != "my.session" {
+	if got := d.Components.SecuritySchemes["cookie"].Name; got != "my.session" {
 		t.Errorf("the cookie is %q", got)
 	}
 	if got := d.Components.Headers["SessionCookie"].Schema.Pattern; !strings.HasPrefix(got, `^my\.session=`) {

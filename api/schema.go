@@ -60,19 +60,19 @@ func terms() map[string]node {
 		"Count":        node{"type": "integer", "minimum": 0, "maximum": 1<<53 - 1},
 		"Duration":     text(`^(0|\+?([0-9]+d)?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))*)$`, "Like 90s, 24h, 7d or 1d12h."),
 		"Mark":         node{"type": "string", "maxLength": 4096, "description": "Where the next page begins, to be given as the parameter after; empty where there is none."},
-		"HealthStatus": node{"enum": []string{"ok", "error"}},
+		"HealthStatus": node{"type": "string", "enum": []string{"ok", "error"}},
 		"JWK": {
 			"type": "object", "description": "A public key (RFC 7517, RFC 8037).", "additionalProperties": false,
 			"properties": node{
-				"kty": node{"enum": []string{"OKP", "EC"}}, "crv": node{"enum": []string{"Ed25519", "P-256"}}, "use": node{"const": "sig"},
-				"alg": node{"enum": []doorward.Algorithm{doorward.EdDSA, doorward.ES256}}, "kid": node{"type": "string", "minLength": 1},
+				"kty": node{"type": "string", "enum": []string{"OKP", "EC"}}, "crv": node{"type": "string", "enum": []string{"Ed25519", "P-256"}},
+				"use": node{"type": "string", "const": "sig"}, "alg": node{"type": "string", "enum": []doorward.Algorithm{doorward.EdDSA, doorward.ES256}}, "kid": node{"type": "string", "minLength": 1},
 				"x": node{"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"}, "y": node{"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"},
 			},
 			"required": []string{"kty", "crv", "use", "alg", "kid", "x"},
 		},
 		"Refusal": {
 			"type": "object", "description": "Why a request went no further.", "additionalProperties": false, "required": []string{"error", "status"},
-			"properties": node{"error": node{"type": "string", "minLength": 1}, "status": node{"const": "error"}},
+			"properties": node{"error": node{"type": "string", "minLength": 1}, "status": node{"type": "string", "const": "error"}},
 		},
 	}
 }
@@ -146,9 +146,9 @@ func (s schemas) value(t reflect.Type, is string) node {
 		return node{"type": "array", "items": s.value(t.Elem(), is)}
 	case strings.HasPrefix(is, "="):
 		if t.Kind() == reflect.Bool {
-			return node{"const": is == "=true"}
+			return constant(is == "=true")
 		}
-		return node{"const": is[1:]}
+		return constant(is[1:])
 	case is != "":
 		return s.term(is)
 	case t.Kind() == reflect.Struct:
@@ -159,6 +159,15 @@ func (s schemas) value(t reflect.Type, is string) node {
 		return node{"type": "string"}
 	}
 	panic(fmt.Sprintf("api: nobody has said what a field of type %s is", t)) // found by the first test
+}
+
+// constant is the schema of what is always v, a text or a truth. Its type is said beside it,
+// since some who make clients look for one.
+func constant(v any) node {
+	if _, ok := v.(bool); ok {
+		return node{"type": "boolean", "const": v}
+	}
+	return node{"type": "string", "const": v}
 }
 
 // term is a reference to one of terms.
