@@ -102,7 +102,7 @@ func operations(c Config) []operation {
 			method: post, pattern: human + "/change-password", id: "changePassword", tag: people,
 			about: "Changes the caller's own password and ends the caller's other sessions. A wrong current one is a 400 and counts towards the lock.",
 			takes: []input{need("current_password", "Password"), need("new_password", "NewPassword")}, asJSON: true,
-			gives: said(statusBody{"password changed"}), refuses: []int{conflict},
+			gives: said(statusBody{"password changed"}), refuses: []int{missing, conflict},
 		},
 		{
 			method: get, pattern: human + "/sessions", id: "listSessions", tag: people, about: "Lists sessions.",
@@ -137,7 +137,7 @@ func operations(c Config) []operation {
 			method: post, pattern: human + "/admin-reset-password", id: "resetPassword", tag: administration,
 			about: "Sets a user's password, unlocks the account and ends its sessions.",
 			takes: []input{need("user_id", "UserID"), need("new_password", "NewPassword"), may("must_change", "bool", "It must be changed first.")}, asJSON: true,
-			gives: said(statusBody{"password reset"}), refuses: []int{missing, conflict},
+			gives: said(statusBody{"password reset"}), refuses: []int{missing},
 		},
 
 		{method: get, pattern: human + "/keys", id: "listKeys", tag: keys, about: "Lists API keys: the caller's own, and those that the caller manages.", query: page("A part of the name."), gives: ok(keysBody{})},
@@ -149,7 +149,7 @@ func operations(c Config) []operation {
 				{name: "client_ids", is: "[]ClientID", least: 1, about: "The client ids that it may name; without it any."},
 				may("expires_at", "AnyTime", ""), may("expires_in", "Duration", "Instead of expires_at."),
 			},
-			asJSON: true, gives: created(newKeyBody{}), refuses: []int{conflict, missing},
+			asJSON: true, gives: created(newKeyBody{}), refuses: []int{conflict},
 		},
 		{method: del, pattern: human + "/keys/{id}", id: "revokeKey", tag: keys, about: "Revokes an API key, and ends its sessions.", gives: done()},
 		{

@@ -74,7 +74,9 @@ func (j *judge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ours := strings.HasPrefix(p, prefix+"/auth/") || strings.HasPrefix(p, prefix+"/api/auth/") || j.exact[p]
 	// What follows the path at which proxies ask is theirs, dots and all.
 	forward := j.h.settings.ForwardAuthProxy != "" && strings.HasPrefix(r.RequestURI, prefix+"/auth/forward")
-	if !ours || j.pages[p] || forward {
+	// Of a path with an encoded slash no part is ours by what it would be with a plain one.
+	encoded := strings.Contains(strings.ToLower(r.URL.RawPath), "%2f")
+	if !ours || j.pages[p] || forward || encoded {
 		j.h.handler.ServeHTTP(w, r)
 		return
 	}
