@@ -67,8 +67,8 @@ func (j *judge) report(t *testing.T) {
 // ServeHTTP lets the house answer, and looks on.
 func (j *judge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p := path.Clean(r.URL.Path)
-	if strings.HasSuffix(r.URL.Path, "/") && p != "/" {
-		p += "/"
+	if last := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]; p != "/" && (last == "" || last == "." || last == "..") {
+		p += "/" // a last segment that is none, or is taken out (RFC 3986, section 5.2.4)
 	}
 	prefix := j.h.settings.PathPrefix
 	ours := strings.HasPrefix(p, prefix+"/auth/") || strings.HasPrefix(p, prefix+"/api/auth/") || j.exact[p]
