@@ -31,8 +31,8 @@ type Component struct {
 }
 
 type healthBody struct {
-	Name       string          `json:"name"`
-	Status     string          `json:"status"`
+	Name       string          `json:"name" is:"=doorward"`
+	Status     string          `json:"status" is:"HealthStatus"`
 	Version    string          `json:"version"`
 	Components []componentBody `json:"components"`
 	Warnings   []string        `json:"warnings,omitempty"`
@@ -40,7 +40,7 @@ type healthBody struct {
 
 type componentBody struct {
 	Name   string `json:"name"`
-	Status string `json:"status"`
+	Status string `json:"status" is:"HealthStatus"`
 	Error  string `json:"error"`
 }
 

@@ -48,7 +48,25 @@ func (w withServers) Run() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	summary, failures := record.verdict(code == 0 && wholeRun())
+	if testing.Verbose() {
+		fmt.Println(summary)
+	}
+	if len(failures) > 0 {
+		fmt.Fprintln(os.Stderr, strings.Join(failures, "\n"))
+		return 1
+	}
 	return code
+}
+
+// wholeRun reports whether no test was left out by a flag.
+func wholeRun() bool {
+	for _, name := range []string{"test.run", "test.skip", "test.list", "test.fuzz"} {
+		if flag.Lookup(name).Value.String() != "" {
+			return false
+		}
+	}
+	return !testing.Short()
 }
 
 // TestScripts runs the program itself.

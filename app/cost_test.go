@@ -30,7 +30,8 @@ func countingDoor(t *testing.T, settings ...string) (*door, *faultyStore) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.house, d.http, d.URL = h, newServer(h.handler, h.settings.Limits, h.log), "http://"+listener.Addr().String()
+	d.house, d.judge = h, judged(h)
+	d.http, d.URL = newServer(d.judge, h.settings.Limits, h.log), "http://"+listener.Addr().String()
 	d.still = h.runBeside(t.Context())
 	server := d.http
 	go func() { _ = server.Serve(h.limited(listener)) }()

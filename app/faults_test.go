@@ -880,6 +880,13 @@ func (r *faultRun) ask(s step) said {
 	r.seen = ""
 	w := httptest.NewRecorder()
 	h.handler.ServeHTTP(w, q.WithContext(ctx))
+	x := dialogue{method: q.Method, path: q.URL.Path, query: q.URL.Query(), status: w.Code, header: w.Header(), body: w.Body.Bytes()}
+	x.sent.WriteString(fill(s.body))
+	if law := committedLaw(); law.has(x.path) {
+		if err := law.judge(x); err != nil {
+			r.wrong("%s", x.accusation(err))
+		}
+	}
 	return r.read(s, w)
 }
 

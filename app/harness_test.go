@@ -32,6 +32,7 @@ type door struct {
 	// hashing is cheap, since most tests are about anything but what a password costs; "hashing=real" among the settings makes it what it is.
 	hashing doorward.HasherConfig
 	wrapped http.Handler // behind the door in this process, as a program that embeds Doorward has it; nil for what the settings say
+	judge   *judge
 	http    *http.Server
 	still   func()         // stops what runs beside the requests
 	roots   *x509.CertPool // whom a client trusts where the server speaks HTTPS
@@ -143,7 +144,9 @@ func (d *door) start() {
 		h.handler = h.door.Wrap(d.wrapped)
 	}
 	in := h.entrance(listener)
-	d.house, d.http, d.URL = h, in.Server, h.settings.scheme()+"://"+listener.Addr().String()
+	d.house, d.judge = h, judged(h)
+	in.Server.Handler = d.judge
+	d.http, d.URL = in.Server, h.settings.scheme()+"://"+listener.Addr().String()
 	h.announce(context.Background(), listener.Addr(), d.log)
 	d.still = h.runBeside(context.Background())
 	d.clock.moved = d.clockSet
@@ -159,6 +162,7 @@ func (d *door) stop() {
 	if err := d.house.Close(); err != nil {
 		d.t.Errorf("closing the server: %v", err)
 	}
+	d.judge.report(d.t)
 	d.http = nil
 }
 
@@ -244,7 +248,7 @@ func jsonBody(body string) ask {
 
 // oneShot is the client: where browsers keep connections, here each request has its own, so that none outlives a restart.
 var oneShot = &http.Client{
-	Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
+	Transport:     judgingTransport{&http.Transport{DisableKeepAlives: true, DisableCompression: true}},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 

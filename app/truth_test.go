@@ -85,6 +85,8 @@ var truthAsks = map[string]struct{ path, body string }{
 	"GET /api/auth/audit":            {},
 	"GET /api/auth/activity":         {},
 
+	"GET /auth/openapi.json": {},
+
 	"GET /health":       {},
 	"GET /health/live":  {},
 	"GET /health/ready": {},
