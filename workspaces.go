@@ -115,7 +115,7 @@ func (a *Authority) mayIn(ctx context.Context, by Caller, id string) error {
 		return Unavailable(err)
 	case !found:
 		return NotFound("workspace")
-	case !by.may(id):
+	case !by.Reaches(id):
 		return ErrForbidden
 	}
 	return nil
@@ -178,7 +178,7 @@ func (a *Authority) changeMembers(ctx context.Context, by Caller, workspace, use
 		return User{}, a.refuse(ctx, entry, err)
 	}
 	u, ended, found, err := a.cfg.Store.ChangeUser(context.WithoutCancel(ctx), user, func(u User, _ Census) (User, error) {
-		if err := by.manages(u); err != nil {
+		if err := by.Manages(u); err != nil {
 			return u, err
 		}
 		return change(u)

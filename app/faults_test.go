@@ -76,7 +76,7 @@ func kindsOf(method string, underRequest bool) []faultKind {
 	case "Changes", "EndedSessions", "Sessions", "LoadKeys", "LoadHolders", "Places":
 		kinds = append(kinds, breaksOff)
 	case "State", "KeyID", "User", "UserByName", "Users", "Session", "LastSessionEnd", "LastChange", "LockedFor", "Ping",
-		"Key", "Keys", "Organizations", "Workspaces", "Workspace", "Members", "Device":
+		"Key", "Keys", "Organizations", "Workspaces", "Workspace", "Members", "Device", "Invited", "Standings", "Holdings":
 	default: // what changes something; to lose what was read is to have failed
 		kinds = append(kinds, lost)
 	}
@@ -234,6 +234,36 @@ func (f *faultyStore) Users(ctx context.Context, q doorward.UserQuery) (users []
 
 func (f *faultyStore) CreateUsers(ctx context.Context, all []doorward.NewAccount) error {
 	return f.do("CreateUsers", func() error { return f.Store.CreateUsers(ctx, all) })
+}
+
+func (f *faultyStore) CreateInvited(ctx context.Context, u doorward.User, code doorward.SecretHash, life time.Duration, made, invited doorward.AuditEntry) (expires time.Time, err error) {
+	err = f.do("CreateInvited", func() error { expires, err = f.Store.CreateInvited(ctx, u, code, life, made, invited); return err })
+	return expires, err
+}
+
+func (f *faultyStore) Invite(ctx context.Context, id string, code doorward.SecretHash, life time.Duration, check func(doorward.User) error, a doorward.AuditEntry) (expires time.Time, found bool, err error) {
+	err = f.do("Invite", func() error { expires, found, err = f.Store.Invite(ctx, id, code, life, check, a); return err })
+	return expires, found, err
+}
+
+func (f *faultyStore) Invited(ctx context.Context, code doorward.SecretHash) (u doorward.User, found bool, err error) {
+	err = f.do("Invited", func() error { u, found, err = f.Store.Invited(ctx, code); return err })
+	return u, found, err
+}
+
+func (f *faultyStore) AcceptInvite(ctx context.Context, code doorward.SecretHash, p doorward.NewPassword, a doorward.AuditEntry) (u doorward.User, ended []doorward.EndedSession, found bool, err error) {
+	err = f.do("AcceptInvite", func() error { u, ended, found, err = f.Store.AcceptInvite(ctx, code, p, a); return err })
+	return u, ended, found, err
+}
+
+func (f *faultyStore) Standings(ctx context.Context, ids []string) (all map[string]doorward.Standing, err error) {
+	err = f.do("Standings", func() error { all, err = f.Store.Standings(ctx, ids); return err })
+	return all, err
+}
+
+func (f *faultyStore) Holdings(ctx context.Context, id string) (h doorward.Holdings, err error) {
+	err = f.do("Holdings", func() error { h, err = f.Store.Holdings(ctx, id); return err })
+	return h, err
 }
 
 func (f *faultyStore) Places(ctx context.Context, org string, yield func(doorward.Organization, []string) error) error {
