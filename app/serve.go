@@ -256,7 +256,7 @@ func (h *house) openAuthority(ctx context.Context, current doorward.Secret, prev
 		RefreshRules: doorward.RefreshRules{RetryWindow: s.RefreshRetryWindow, Strict: s.RefreshReuse == RefreshStrict},
 		Lockout:      doorward.LockoutPolicy{Attempts: s.LockoutAttempts, Window: s.LockoutWindow, Duration: s.LockoutDuration},
 		Guesses:      guessPolicy(s),
-		Passwords:    doorward.PasswordPolicy{MinLength: s.PasswordMinLength},
+		Passwords:    doorward.PasswordPolicy{MinLength: s.PasswordMinLength}, InviteLife: s.InviteLife,
 		OutliveToken: s.StreamsOutliveToken,
 		MaxStaleness: s.MaxStaleness, AuditRetention: s.AuditRetention,
 		ReloadKeys: h.reloadKeys(salt), AssertionIssuer: assertionIssuer(s),
@@ -350,7 +350,7 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 
 // doors is the table of all that is ours to answer.
 func doors(s Settings, a *doorward.Authority, health *api.Health, metrics http.Handler) []gate.Door {
-	c := api.Config{Authority: a, Prefix: s.PathPrefix, CookieName: s.CookieName, Health: health, HealthPath: s.HealthPath}
+	c := api.Config{Authority: a, Prefix: s.PathPrefix, CookieName: s.CookieName, Health: health, HealthPath: s.HealthPath, InvitePage: web.InvitePage(s.PathPrefix)}
 	if s.publishesKeys() {
 		c.JWKSPath = s.JWKSPath
 	}

@@ -61,6 +61,7 @@ type Settings struct {
 	RateLimits        bool
 	RateLimitMinute   int // guesses an address may make in a minute
 	PasswordMinLength int // characters
+	InviteLife        time.Duration
 	MaxStaleness      time.Duration
 	AuditRetention    time.Duration
 
@@ -279,6 +280,9 @@ func (s *Settings) table() []group {
 			{key: "passwords.min_length", fallback: "8", metavar: "N",
 				help: "fewest characters of a new password",
 				set:  text(&s.PasswordMinLength, integer(1, 256))},
+			{key: "invites.life", fallback: "7d", metavar: "DURATION",
+				help: "how long an invite link is good, from 1m to 90d",
+				set:  text(&s.InviteLife, inviteLife)},
 		}},
 		{"Limits", s.Limits.rows()},
 		{"Our own paths and names", []setting{

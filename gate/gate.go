@@ -54,6 +54,7 @@ type Gate struct {
 	origins    *http.CrossOriginProtection
 	secure     bool   // PublicURL says https
 	publicHost string // of PublicURL
+	self       string // its origin
 
 	forwardPath string // where proxies ask
 }
@@ -87,7 +88,8 @@ func New(c Config) (*Gate, error) {
 	if c.PublicURL != nil {
 		g.secure, g.publicHost = c.PublicURL.Scheme == "https", c.PublicURL.Host
 		// Our own origin as browsers know it, whatever Host the proxy in between puts.
-		g.TrustedOrigins = append(slices.Clone(c.TrustedOrigins), c.PublicURL.Scheme+"://"+c.PublicURL.Host)
+		g.self = c.PublicURL.Scheme + "://" + c.PublicURL.Host
+		g.TrustedOrigins = append(slices.Clone(c.TrustedOrigins), g.self)
 	}
 	for _, o := range g.TrustedOrigins {
 		if err := g.origins.AddTrustedOrigin(o); err != nil {
@@ -123,6 +125,7 @@ type Pass struct {
 
 	form  form
 	door  *Door  // nil for the service behind
+	self  string // public_url's origin; empty when it was not given
 	ruled ruling // what a route asks, where rule does not say it
 	rule  string // which rule decided, for the log
 	idAs  [1]string
@@ -144,6 +147,15 @@ func (p *Pass) Proto() string {
 		return "https"
 	}
 	return "http"
+}
+
+// Origin is the scheme and host that links to this server begin with: what the operator has
+// said (public_url), else how the client reached it. Of our own doors only.
+func (p *Pass) Origin() string {
+	if p.self != "" {
+		return p.self
+	}
+	return p.Proto() + "://" + p.Host
 }
 
 // Caller is who asks, for the verbs.
@@ -242,7 +254,7 @@ func (g *Gate) scope(r *http.Request, p *Pass) (*http.Request, error) {
 
 // openDoor judges a request to one of our own doors and lets it be answered.
 func (g *Gate) openDoor(w http.ResponseWriter, r *http.Request, p *Pass, d *Door) error {
-	p.rule, p.door = d.name, d
+	p.rule, p.door, p.self = d.name, d, g.self
 	if err := checkQuery(r, d); err != nil {
 		return err
 	}

@@ -57,6 +57,7 @@ func (s *Store) Holdings(ctx context.Context, id string) (h doorward.Holdings, e
 		SELECT
 			(SELECT count(*) FROM sessions WHERE ended = 0 AND ends > $1 AND credential IN (
 				SELECT id FROM users WHERE id = $2 UNION ALL SELECT id FROM api_keys WHERE owner = $2)),
-			(SELECT count(*) FROM api_keys WHERE owner = $2 AND revoked = 0)`, millis(now), id)
+			(SELECT count(*) FROM api_keys WHERE owner = $2 AND revoked = 0)
+		FROM users WHERE id = $2`, millis(now), id)
 	return h, err
 }

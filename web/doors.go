@@ -48,7 +48,9 @@ func Doors(c Config) []gate.Door {
 		{Method: get, Pattern: c.Prefix + stylePath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showStyle},
 		{Method: get, Pattern: c.Prefix + scriptPath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showScript},
 	}
-	return append(doors, h.accountDoors()...)
+	doors = append(doors, h.inviteDoors()...)
+	doors = append(doors, h.accountDoors()...)
+	return append(doors, h.peopleDoors()...)
 }
 
 // accountDoors are the pages of who is signed in about what is their own.
