@@ -34,7 +34,7 @@ func inWords(e *doorward.Error) problem {
 		return problem{text: "You may not do that."}
 	}
 	switch field, why, _ := strings.Cut(e.Message, ": "); {
-	case strings.HasPrefix(why, "there is "):
+	case label(field) != "" && strings.HasPrefix(why, "there is "):
 		return problem{text: sentence(why), field: field}
 	case field == "body":
 		return problem{text: "The form " + why + "."}
