@@ -145,7 +145,7 @@ func TestUsersPages(t *testing.T) {
 
 		// Disabled, which asks once, and enabled.
 		one = d.signedIn(t, "anna", chosen)
-		page = b.saved(b.asks(b.load(at), at+"/disable", "Disable anna?", "This ends 1 session at once; 1 API key of theirs does not work"), "The account is disabled, and its sessions have ended.")
+		page = b.saved(b.asks(b.load(at), at+"/disable", "Disable anna?", "This ends 1 session at once. Their API keys (1 key now) do not work while the account is disabled"), "The account is disabled, and its sessions have ended.")
 		one.load("/auth/account").want(http.StatusSeeOther)
 		d.do("GET", "/api/pipelines", bearer(key)).want(http.StatusUnauthorized)
 		d.accept(second, chosen).refused(http.StatusUnauthorized, "invalid token")

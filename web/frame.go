@@ -36,7 +36,10 @@ func (h *web) adminPath(rest string) string { return h.Prefix + "/auth/admin" + 
 // sections, one's own and those of administration, each with a way to the other, so that neither is long.
 func (h *web) frameOf(p *gate.Pass, at string) *frame {
 	f := &frame{Username: p.Identity.Username, Role: string(p.Identity.Role), SignOut: h.accountPath("/sign-out")}
-	add := func(to, title string) { f.Sections = append(f.Sections, section{to, title, to == at}) }
+	add := func(to, title string) {
+		below := to != h.accountPath("") && strings.HasPrefix(at, to+"/")
+		f.Sections = append(f.Sections, section{to, title, to == at || below})
+	}
 	home := h.inPath(p.Identity.Org, "/users")
 	switch admin := p.Identity.Role.AtLeast(doorward.Admin); {
 	case admin && strings.HasPrefix(at, h.adminPath("")):

@@ -157,7 +157,7 @@ func (h *web) askDisableUser(d *desk) error {
 		return question{
 			Title: "Disable " + u.Username + "?", Button: "Disable the account",
 			Will: u.Username + " is let in no more until the account is enabled again. This ends " + count(has.Sessions, "session", "sessions") +
-				" at once; " + count(has.Keys, "API key of theirs does", "API keys of theirs do") + " not work while the account is disabled, and an invite link is void." + aboutYou(d, u, "you will be signed out."),
+				" at once. Their API keys (" + count(has.Keys, "key", "keys") + " now) do not work while the account is disabled, and an invite link is void." + aboutYou(d, u, "you will be signed out."),
 		}
 	})
 }

@@ -213,7 +213,10 @@ func (h *web) showInviteLink(d *desk, u doorward.User, i doorward.Invitation) er
 
 // count says how many there are of something.
 func count(n int, one, more string) string {
-	if n == 1 {
+	switch n {
+	case 0:
+		return "no " + more
+	case 1:
 		return "1 " + one
 	}
 	return strconv.Itoa(n) + " " + more
