@@ -48,7 +48,9 @@ func (a *api) acceptInvite(w http.ResponseWriter, r *http.Request, p *gate.Pass)
 	if err != nil {
 		return err
 	}
-	in, err := a.Authority.AcceptInvite(r.Context(), p.Caller(r), code, password)
+	by := p.Caller(r)
+	by.Device = gate.Device(r, a.CookieName)
+	in, err := a.Authority.AcceptInvite(r.Context(), by, code, password)
 	if err != nil {
 		return err
 	}

@@ -143,6 +143,27 @@ func TestUsersPages(t *testing.T) {
 		second := codeIn(shown, shown.body)
 		b.load(at).shows("Invite link good until", "A new link makes the one before void.")
 
+		// More than a page shows at once.
+		for i := range 20 {
+			d.login("anna", chosen).want(http.StatusOK)
+			one = d.signedIn(t, "anna", chosen)
+			one.send("POST", "/auth/account/keys", "same-origin", fieldsOf("name", fmt.Sprintf("further %02d", i), "role", "viewer", "workspace", "default", "life", "")).want(http.StatusOK)
+		}
+		pages := map[string]int{}
+		page = b.load(at)
+		for _, m := range regexp.MustCompile(`<a href="([^"]+)">There are more`).FindAllStringSubmatch(page.body, -1) {
+			next := b.load(html.UnescapeString(m[1])).says(http.StatusOK, "")
+			pages["sessions"] += len(next.actions("/sessions/"))
+			pages["keys"] += len(next.actions("/keys/"))
+		}
+		if pages["sessions"] != 30 || pages["keys"] != 21 { // each link turns over one of the two
+			t.Errorf("the pages behind hold %v", pages)
+		}
+		b.asks(b.load(at), at+"/end-sessions", "This ends 40 sessions").want(http.StatusSeeOther)
+		for _, id := range d.listed(bearer(d.rootToken()), "/api/auth/keys?search=further", "keys", "id") {
+			d.do("DELETE", "/api/auth/keys/"+id, bearer(d.rootToken())).want(http.StatusNoContent)
+		}
+
 		// Disabled, which asks once, and enabled.
 		one = d.signedIn(t, "anna", chosen)
 		page = b.saved(b.asks(b.load(at), at+"/disable", "Disable anna?", "This ends 1 session at once. Their API keys (1 key now) do not work while the account is disabled"), "The account is disabled, and its sessions have ended.")

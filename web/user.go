@@ -23,16 +23,16 @@ type userView struct {
 	Roles          []string
 	Places         placesForm
 	Sessions       []sessionRow
-	MoreSessions   bool
+	NextSessions   string // where further ones are; empty at the end
 	Keys           []keyRow
-	MoreKeys       bool
+	NextKeys       string
 	Back           string
 }
 
 // TheirKeys is what the table of keys shows.
 func (v userView) TheirKeys() keysView { return keysView{Rows: v.Keys} }
 
-// fewRows is how many sessions and keys are shown of one user.
+// fewRows is how many sessions and keys are shown of one user at a time.
 const fewRows = 15
 
 // showUser shows a user, with what the caller may do.
@@ -60,16 +60,28 @@ func (h *web) whatTheyHave(d *desk, u doorward.User, v *userView) (err error) {
 	if v.Places, err = h.choice(d, u.Workspaces); err != nil {
 		return err
 	}
-	sessions, next, err := h.Authority.Sessions(d.r.Context(), d.by, u.ID, doorward.SessionMark{}, fewRows)
+	q := d.r.URL.Query()
+	after, err := doorward.ParseSessionMark(q.Get("after"))
 	if err != nil {
 		return err
 	}
-	v.Sessions, v.MoreSessions = h.sessionRows(sessions, d.p.Identity.Session, v.At+"/sessions"), next != (doorward.SessionMark{})
-	keys, more, err := h.Authority.UserKeys(d.r.Context(), d.by, u.ID, doorward.KeyPlace{}, fewRows)
+	sessions, next, err := h.Authority.Sessions(d.r.Context(), d.by, u.ID, after, fewRows)
 	if err != nil {
 		return err
 	}
-	v.Keys, v.MoreKeys = h.keyRows(keys, h.in(d, "/keys"), d.by), more != (doorward.KeyPlace{})
+	v.Sessions, v.NextSessions = h.sessionRows(sessions, d.p.Identity.Session, v.At+"/sessions"), nextPage(v.At, next.String())
+	place, err := doorward.ParseKeyPlace(q.Get("keys"))
+	if err != nil {
+		return err
+	}
+	keys, further, err := h.Authority.UserKeys(d.r.Context(), d.by, u.ID, place, fewRows)
+	if err != nil {
+		return err
+	}
+	v.Keys = h.keyRows(keys, h.in(d, "/keys"), d.by)
+	if mark := further.String(); mark != "" {
+		v.NextKeys = v.At + "?keys=" + mark
+	}
 	return nil
 }
 
