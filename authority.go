@@ -37,6 +37,7 @@ type Config struct {
 	Guesses        GuessPolicy
 	Passwords      PasswordPolicy
 	AuditRetention time.Duration // how long audit entries are kept, 400 days by default
+	InviteLife     time.Duration // of an invite link, DefaultInviteLife by default
 
 	// MaxStaleness is how old what is known of other nodes' changes may be, 5 s by
 	// default: past it tokens are refused until the store can be read again.
@@ -143,6 +144,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.Passwords.MinLength, 8)
 	setDefault(&c.KeyPrefix, "brk_")
 	setDefault(&c.AuditRetention, 400*24*time.Hour)
+	setDefault(&c.InviteLife, DefaultInviteLife)
 	setDefault(&c.AssertionIssuer, Issuer)
 	if c.Now == nil {
 		c.Now = time.Now

@@ -61,7 +61,7 @@ func (a *Authority) ResetPassword(ctx context.Context, by Caller, id, next strin
 	case !found:
 		return a.refuse(ctx, entry, NotFound("user"))
 	}
-	if err := by.manages(u); err != nil {
+	if err := by.Manages(u); err != nil {
 		return a.refuse(ctx, entry, err)
 	}
 	if err := a.cfg.Passwords.Check("new_password", u.Username, next); err != nil {
@@ -72,7 +72,7 @@ func (a *Authority) ResetPassword(ctx context.Context, by Caller, id, next strin
 		return err
 	}
 	p := NewPassword{UserID: id, Hash: hash, MustChange: mustChange, Reason: EndPasswordReset}
-	return a.setPassword(ctx, p, by.manages, entry)
+	return a.setPassword(ctx, p, by.Manages, entry)
 }
 
 func (a *Authority) setPassword(ctx context.Context, p NewPassword, check func(User) error, entry AuditEntry) error {

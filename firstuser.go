@@ -39,6 +39,9 @@ func (a *Authority) CreateFirstUser(ctx context.Context, by Caller, code string,
 	if err != nil {
 		return User{}, err
 	}
+	if err := a.cfg.Passwords.Check("password", n.Username, n.Password); err != nil {
+		return User{}, err
+	}
 	if !a.firstUser.TryLock() {
 		return User{}, ErrTokenRequired // somebody is being made the first user
 	}
@@ -64,13 +67,10 @@ func (a *Authority) CreateFirstUser(ctx context.Context, by Caller, code string,
 	return u, nil
 }
 
-// newUser checks what can be checked without the store.
+// newUser checks what can be checked without the store, but for the password.
 func (a *Authority) newUser(n NewUser, role Role) (User, error) {
 	if _, ok := CanonicalUsername(n.Username); !ok {
 		return User{}, errUsername
-	}
-	if err := a.cfg.Passwords.Check("password", n.Username, n.Password); err != nil {
-		return User{}, err
 	}
 	workspaces := slices.Compact(slices.Sorted(slices.Values(n.Workspaces)))
 	if len(workspaces) == 0 {

@@ -83,7 +83,7 @@ func (a *Authority) imported(ctx context.Context, by Caller, i ImportedUser) (Ne
 		i.Workspaces = []string{by.Workspace}
 	}
 	for _, id := range i.Workspaces {
-		if !by.may(id) {
+		if !by.Reaches(id) {
 			return NewAccount{}, ErrForbidden
 		}
 		_, found, err := a.cfg.Store.Workspace(ctx, by.Org, id)

@@ -21,7 +21,7 @@ func (a *Authority) CreateKey(ctx context.Context, by Caller, n NewKey) (KeyStat
 	switch {
 	case !n.Service && by.Kind != KindUser, n.Service && !by.Role.AtLeast(Admin), !by.Role.AtLeast(k.Role):
 		return KeyState{}, nil, a.refuse(ctx, by.Audit("key.create", "", k.Words()), ErrForbidden)
-	case !by.reaches(k.Workspace):
+	case !by.Reaches(k.Workspace):
 		return KeyState{}, nil, Invalid("workspace", keyWorkspaceRule)
 	}
 	if by.Kind != KindUser {
@@ -74,11 +74,6 @@ func (a *Authority) unlimited(ctx context.Context, by Caller) error {
 		return ErrForbidden
 	}
 	return nil
-}
-
-// reaches reports whether by has full access in workspace.
-func (by Caller) reaches(workspace string) bool {
-	return by.Role == Superadmin || by.Workspaces.Has(workspace)
 }
 
 // Words are k in the audit log.
@@ -157,6 +152,26 @@ func (a *Authority) OwnKeys(ctx context.Context, by Caller, search string, after
 	return a.keyPage(ctx, KeyQuery{Org: by.Org, Owner: by.Subject, Search: search, After: after, Limit: limit + 1}, limit)
 }
 
+// UserKeys lists a page of the keys of a user whom by may manage, as Keys does.
+func (a *Authority) UserKeys(ctx context.Context, by Caller, user string, after KeyPlace, limit int) ([]KeyState, KeyPlace, error) {
+	if err := a.managedUser(ctx, by, user, by.Audit("key.list", user, "")); err != nil {
+		return nil, KeyPlace{}, err
+	}
+	return a.keyPage(ctx, KeyQuery{Org: by.Org, Owner: user, After: after, Limit: limit + 1}, limit)
+}
+
+// FindKey reads a key that by may rotate or revoke; any other is not found, or refused.
+func (a *Authority) FindKey(ctx context.Context, by Caller, id string) (KeyState, error) {
+	k, found, err := a.cfg.Store.Key(ctx, id)
+	switch {
+	case err != nil:
+		return KeyState{}, Unavailable(err)
+	case !found, !k.Revoked.IsZero():
+		return KeyState{}, NotFound("key")
+	}
+	return k, by.Handles(k)
+}
+
 func (a *Authority) keyPage(ctx context.Context, q KeyQuery, limit int) ([]KeyState, KeyPlace, error) {
 	keys, err := a.cfg.Store.Keys(ctx, q)
 	if err != nil {
@@ -170,9 +185,10 @@ func (a *Authority) keyPage(ctx context.Context, q KeyQuery, limit int) ([]KeySt
 	return keys, KeyPlace{strings.ToLower(last.Name), last.ID}, nil
 }
 
-// handles decides whether by may rotate or revoke k: their own, or as an admin one in their
+// Handles decides whether by may rotate or revoke k: their own, or as an admin one in their
 // workspaces that belongs to nobody above them. Of others it is not said that they are there.
-func (by Caller) handles(k KeyState) error {
+// Pages ask it too.
+func (by Caller) Handles(k KeyState) error {
 	switch {
 	case k.Org != by.Org:
 		return NotFound("key")
@@ -180,7 +196,7 @@ func (by Caller) handles(k KeyState) error {
 		return nil
 	case !by.Role.AtLeast(Admin):
 		return NotFound("key")
-	case !by.reaches(k.Workspace), !by.Role.AtLeast(k.Ceiling()), !k.Service() && !by.Role.AtLeast(k.Holder.Role):
+	case !by.Reaches(k.Workspace), !by.Role.AtLeast(k.Ceiling()), !k.Service() && !by.Role.AtLeast(k.Holder.Role):
 		return ErrForbidden
 	}
 	return nil
@@ -189,7 +205,7 @@ func (by Caller) handles(k KeyState) error {
 // RevokeKey makes a key dead for good and ends the sessions made with it.
 func (a *Authority) RevokeKey(ctx context.Context, by Caller, id string) error {
 	entry := by.Audit("key.revoke", id, "")
-	k, ended, found, err := a.cfg.Store.RevokeKey(context.WithoutCancel(ctx), id, by.handles, entry)
+	k, ended, found, err := a.cfg.Store.RevokeKey(context.WithoutCancel(ctx), id, by.Handles, entry)
 	switch {
 	case err != nil:
 		return a.refuse(ctx, entry, Refusal(err))
@@ -223,7 +239,7 @@ func (a *Authority) RotateKey(ctx context.Context, by Caller, id string, overlap
 		return KeyState{}, KeyState{}, nil, err
 	}
 	rotate := func(old KeyState, now time.Time) (KeyRotation, error) {
-		if err := by.handles(old); err != nil {
+		if err := by.Handles(old); err != nil {
 			return KeyRotation{}, err
 		}
 		if by.Kind != KindUser && !old.Service() {

@@ -73,7 +73,7 @@ func (a *Authority) managedUser(ctx context.Context, by Caller, id string, entry
 	if err != nil {
 		return Unavailable(err)
 	}
-	if !found || by.manages(u) != nil {
+	if !found || by.Manages(u) != nil {
 		return a.refuse(ctx, entry, NotFound("user"))
 	}
 	return nil
@@ -135,7 +135,7 @@ func (a *Authority) managesSession(ctx context.Context, by Caller, s HeldSession
 		if err != nil {
 			return false, Unavailable(err)
 		}
-		return found && by.manages(u) == nil, nil
+		return found && by.Manages(u) == nil, nil
 	}
 	role := s.KeyRole
 	if c, ok := a.credentials.byID[s.Credential]; ok {
@@ -144,7 +144,7 @@ func (a *Authority) managesSession(ctx context.Context, by Caller, s HeldSession
 	if role == "" {
 		role = Superadmin // of a credential that is no more nobody knows what it was
 	}
-	return by.manages(User{Org: s.Org, Role: role, Workspaces: s.Workspaces.List()}) == nil, nil
+	return by.Manages(User{Org: s.Org, Role: role, Workspaces: s.Workspaces.List()}) == nil, nil
 }
 
 // EndOtherSessions ends all of by's own sessions but the one that the request came in; or,

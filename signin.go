@@ -40,6 +40,15 @@ func (a *Authority) signIn(ctx context.Context, by Caller, username, password st
 	if err != nil {
 		return SignedIn{}, err
 	}
+	in, err := a.begin(ctx, by, c, "signed in")
+	if err != nil {
+		a.forget(ctx, c)
+	}
+	return in, err
+}
+
+// begin makes the session of a person who has shown who they are. how says how, in the audit log.
+func (a *Authority) begin(ctx context.Context, by Caller, c compared, how string) (SignedIn, error) {
 	u := c.user
 	now := a.cfg.Now().Truncate(time.Millisecond)
 	s := Session{
@@ -49,9 +58,8 @@ func (a *Authority) signIn(ctx context.Context, by Caller, username, password st
 	}
 	s.AccessUntil = s.Ends // the cookie's expiry; the access token's is never later
 	by.Identity = Identity{Kind: KindUser, Subject: u.ID, Username: u.Username, Org: u.Org}
-	err = a.cfg.Store.SignIn(ctx, s, u.Version, c.counter, a.cfg.SessionLimit, by.Audit("session.create", s.ID, "signed in"))
+	err := a.cfg.Store.SignIn(ctx, s, u.Version, c.counter, a.cfg.SessionLimit, by.Audit("session.create", s.ID, how))
 	if err != nil {
-		a.forget(ctx, c)
 		return SignedIn{}, err
 	}
 	claims := Claims{

@@ -29,12 +29,14 @@ type Store interface {
 	AuditStore
 	HeldSessionStore
 	DeviceStore
+	InviteStore
+	StandingStore
 
 	// Ping reports whether the store can be read now.
 	Ping(ctx context.Context) error
 	// Prune deletes what means nothing any more: sessions whose tokens have all expired,
 	// counters of failures older than keepFailures, devices not signed in with for DeviceLife,
-	// keys revoked a day ago, changes that every node has had an hour to read. It deletes in small steps, so that no other writer waits long for it.
+	// invitations that are over, keys revoked a day ago, changes that every node has had an hour to read. It deletes in small steps, so that no other writer waits long for it.
 	Prune(ctx context.Context, keepFailures time.Duration) error
 	Close() error
 }

@@ -146,9 +146,9 @@ func (id Identity) Enter(asked Asked, there *Places) (Identity, error) {
 	return id, err
 }
 
-// may reports whether by may act within a workspace of the organization that the request
-// acts in: a superadmin in each, everybody else where they are members.
-func (by Caller) may(workspace string) bool {
+// Reaches reports whether by may act within a workspace of the organization that the request
+// acts in: a superadmin in each, everybody else where they are members. Pages ask it too.
+func (by Caller) Reaches(workspace string) bool {
 	return by.Role == Superadmin || by.Workspaces.Has(workspace)
 }
 

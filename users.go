@@ -8,6 +8,31 @@ import (
 // CreateUser makes a user for by, who needs at least the role admin, in the organization that
 // the request acts in. Nobody grants a role above their own.
 func (a *Authority) CreateUser(ctx context.Context, by Caller, n NewUser) (User, error) {
+	u, err := a.userOf(ctx, by, n)
+	if err != nil {
+		return User{}, err
+	}
+	if err := a.cfg.Passwords.Check("password", n.Username, n.Password); err != nil {
+		return User{}, err
+	}
+	u.MustChange = n.MustChange
+	hash, err := a.cfg.Hasher.Hash(ctx, n.Password)
+	if err != nil {
+		return User{}, err
+	}
+	if err := a.cfg.Store.CreateUser(ctx, u, hash, madeUser(by, u)); err != nil {
+		return User{}, Refusal(err)
+	}
+	a.hasUsers.Store(true)
+	return u, nil
+}
+
+func madeUser(by Caller, u User) AuditEntry {
+	return by.Audit("user.create", u.ID, u.Username+", "+string(u.Role))
+}
+
+// userOf is the user that by wants to make, if by may; all but the password is checked.
+func (a *Authority) userOf(ctx context.Context, by Caller, n NewUser) (User, error) {
 	if !by.Role.AtLeast(Admin) {
 		return User{}, ErrForbidden
 	}
@@ -28,34 +53,24 @@ func (a *Authority) CreateUser(ctx context.Context, by Caller, n NewUser) (User,
 		return User{}, err
 	}
 	u, err := a.newUser(n, role)
-	if err != nil {
-		return User{}, err
-	}
-	u.Org, u.MustChange = by.Org, n.MustChange
-	hash, err := a.cfg.Hasher.Hash(ctx, n.Password)
-	if err != nil {
-		return User{}, err
-	}
-	if err := a.cfg.Store.CreateUser(ctx, u, hash, by.Audit("user.create", u.ID, u.Username+", "+string(u.Role))); err != nil {
-		return User{}, Refusal(err)
-	}
-	a.hasUsers.Store(true)
-	return u, nil
+	u.Org = by.Org
+	return u, err
 }
 
 // checkWorkspaces refuses workspaces that by may not give.
 func (by Caller) checkWorkspaces(ids []string) error {
 	for _, id := range ids {
-		if !by.may(id) {
+		if !by.Reaches(id) {
 			return Invalid("workspaces", "there is no workspace of that name that you could give")
 		}
 	}
 	return nil
 }
 
-// manages decides whether by, an admin at least, may act on u: not found for another
+// Manages decides whether by, an admin at least, may act on u: nil, or not found for another
 // organization's people, refused for people above oneself or in workspaces beyond one's own.
-func (by Caller) manages(u User) error {
+// Pages ask it too, so that nothing is offered that would be refused.
+func (by Caller) Manages(u User) error {
 	if u.Org != by.Org {
 		return NotFound("user")
 	}
@@ -63,7 +78,7 @@ func (by Caller) manages(u User) error {
 		return ErrForbidden
 	}
 	for _, id := range u.Workspaces {
-		if !by.may(id) {
+		if !by.Reaches(id) {
 			return ErrForbidden
 		}
 	}
@@ -91,6 +106,7 @@ type UserChange struct {
 	Role       *string
 	Workspaces []string
 	Disabled   *bool
+	Version    *int64 // the user's as the caller saw it: a change on top of one unseen is refused
 }
 
 // ChangeUser changes role, workspaces or whether a user is disabled, and ends all of the
@@ -114,8 +130,11 @@ func (a *Authority) ChangeUser(ctx context.Context, by Caller, id string, c User
 		}
 	}
 	change := func(u User, others Census) (User, error) {
-		if err := by.manages(u); err != nil {
+		if err := by.Manages(u); err != nil {
 			return u, err
+		}
+		if c.Version != nil && *c.Version != u.Version {
+			return u, Conflict("%s was changed meanwhile; look at the account again", u.Username)
 		}
 		next := u
 		if role != "" {
@@ -175,7 +194,7 @@ func (c UserChange) words() string {
 // DeleteUser deletes a user and ends its sessions.
 func (a *Authority) DeleteUser(ctx context.Context, by Caller, id string) error {
 	check := func(u User, others Census) error {
-		if err := by.manages(u); err != nil {
+		if err := by.Manages(u); err != nil {
 			return err
 		}
 		return others.KeepsTheTop(u)
@@ -202,7 +221,7 @@ func (a *Authority) UnlockUser(ctx context.Context, by Caller, id string) error 
 	case !found:
 		return a.refuse(ctx, by.Audit("user.unlock", id, ""), NotFound("user"))
 	}
-	if err := by.manages(u); err != nil {
+	if err := by.Manages(u); err != nil {
 		return a.refuse(ctx, by.Audit("user.unlock", id, ""), err)
 	}
 	canonical, _ := CanonicalUsername(u.Username)

@@ -103,19 +103,28 @@ func (a *Authority) DeleteWorkspace(ctx context.Context, by Caller, id string) e
 	return nil
 }
 
+// FindWorkspace reads a workspace of the organization that the request acts in, as Workspaces lists it.
+func (a *Authority) FindWorkspace(ctx context.Context, by Caller, id string) (Workspace, error) {
+	if !by.Role.AtLeast(Admin) {
+		return Workspace{}, ErrForbidden
+	}
+	w, found, err := a.cfg.Store.Workspace(ctx, by.Org, id)
+	switch {
+	case err != nil:
+		return Workspace{}, Unavailable(err)
+	case !found:
+		return Workspace{}, NotFound("workspace")
+	}
+	return w, nil
+}
+
 // mayIn decides whether by manages the workspace: one that is not there is not found, one of
 // their organization that they are no member of is refused.
 func (a *Authority) mayIn(ctx context.Context, by Caller, id string) error {
-	if !by.Role.AtLeast(Admin) {
-		return ErrForbidden
+	if _, err := a.FindWorkspace(ctx, by, id); err != nil {
+		return err
 	}
-	_, found, err := a.cfg.Store.Workspace(ctx, by.Org, id)
-	switch {
-	case err != nil:
-		return Unavailable(err)
-	case !found:
-		return NotFound("workspace")
-	case !by.may(id):
+	if !by.Reaches(id) {
 		return ErrForbidden
 	}
 	return nil
@@ -123,15 +132,8 @@ func (a *Authority) mayIn(ctx context.Context, by Caller, id string) error {
 
 // Members lists a page of the people in a workspace, ordered by their ids, and where the next page begins.
 func (a *Authority) Members(ctx context.Context, by Caller, workspace, after string, limit int) ([]User, string, error) {
-	if !by.Role.AtLeast(Admin) {
-		return nil, "", ErrForbidden
-	}
-	_, found, err := a.cfg.Store.Workspace(ctx, by.Org, workspace)
-	switch {
-	case err != nil:
-		return nil, "", Unavailable(err)
-	case !found:
-		return nil, "", NotFound("workspace")
+	if _, err := a.FindWorkspace(ctx, by, workspace); err != nil {
+		return nil, "", err
 	}
 	users, err := a.cfg.Store.Members(ctx, MemberQuery{Org: by.Org, Workspace: workspace, After: after, Limit: limit + 1})
 	if err != nil {
@@ -178,7 +180,7 @@ func (a *Authority) changeMembers(ctx context.Context, by Caller, workspace, use
 		return User{}, a.refuse(ctx, entry, err)
 	}
 	u, ended, found, err := a.cfg.Store.ChangeUser(context.WithoutCancel(ctx), user, func(u User, _ Census) (User, error) {
-		if err := by.manages(u); err != nil {
+		if err := by.Manages(u); err != nil {
 			return u, err
 		}
 		return change(u)

@@ -18,6 +18,7 @@ type Config struct {
 	Metrics     http.Handler // nil: no metrics door
 	MetricsPath string
 	JWKSPath    string // "": no door of public keys
+	InvitePage  string // where people open invite links
 }
 
 type api struct {
@@ -45,6 +46,7 @@ func Doors(c Config) []gate.Door {
 		{Method: post, Pattern: human + "/logout", Reads: gate.ReadsItself, Need: doorward.NeedNothing, SameOrigin: true, Handle: a.logout},
 		{Method: get, Pattern: human + "/me", Reads: gate.ReadsAll, Need: doorward.NeedAnybody, MustChange: true, Handle: a.me},
 		{Method: get, Pattern: human + "/setup", Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: a.setup},
+		{Method: post, Pattern: human + "/invite", Reads: gate.ReadsNothing, Need: doorward.NeedNothing, SameOrigin: true, Handle: a.acceptInvite},
 		{Method: post, Pattern: human + "/change-password", Reads: gate.ReadsAll, Need: doorward.NeedPerson, MustChange: true, Handle: a.changePassword},
 		{Method: get, Pattern: human + "/sessions", Reads: gate.ReadsAll, Need: doorward.NeedAnybody, Handle: a.listSessions},
 		{Method: del, Pattern: human + "/sessions", Reads: gate.ReadsAll, Need: doorward.NeedAnybody, Handle: a.endSessions},
@@ -53,6 +55,9 @@ func Doors(c Config) []gate.Door {
 		// administration
 		{Method: post, Pattern: human + "/users", Reads: gate.ReadsAll, Need: admin, NoCredential: a.noUsers, Handle: a.createUser},
 		{Method: get, Pattern: human + "/users", Reads: gate.ReadsAll, Need: admin, Handle: a.listUsers},
+		{Method: get, Pattern: human + "/users/{id}", Reads: gate.ReadsAll, Need: admin, Handle: a.showUser},
+		{Method: post, Pattern: human + "/users/{id}/invite", Reads: gate.ReadsAll, Need: admin, Handle: a.inviteUser},
+		{Method: post, Pattern: human + "/users/{id}/unlock", Reads: gate.ReadsAll, Need: admin, Handle: a.unlockUser},
 		{Method: patch, Pattern: human + "/users/{id}", Reads: gate.ReadsAll, Need: admin, Handle: a.changeUser},
 		{Method: del, Pattern: human + "/users/{id}", Reads: gate.ReadsAll, Need: admin, Handle: a.deleteUser},
 		{Method: post, Pattern: human + "/admin-reset-password", Reads: gate.ReadsAll, Need: admin, Handle: a.resetPassword},

@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
 	"doorward"
@@ -144,7 +143,7 @@ func (a *api) listKeys(w http.ResponseWriter, r *http.Request, p *gate.Pass) err
 		return err
 	}
 	search := q.Get("search")
-	if search != "" && doorward.CheckKeyName("search", strings.TrimSpace(search)) != nil {
+	if !doorward.KeySearch(search) {
 		gate.WriteJSON(w, http.StatusOK, keysBody{Keys: []keyBody{}}) // no name is like that
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"doorward"
 	"doorward/gate"
 )
 
@@ -39,11 +40,16 @@ func (a *api) login(w http.ResponseWriter, r *http.Request, p *gate.Pass) error 
 	if err != nil {
 		return err
 	}
+	a.letIn(w, p, in)
+	return nil
+}
+
+// letIn answers with what somebody gets who has signed in.
+func (a *api) letIn(w http.ResponseWriter, p *gate.Pass, in doorward.SignedIn) {
 	gate.SetCookie(w, p, a.CookieName, in.Cookie, int(in.Lifetime/time.Second))
 	gate.SetDevice(w, p, a.CookieName, in.Device)
 	gate.WriteJSON(w, http.StatusOK, loginBody{
 		Token: in.AccessToken, MustChange: in.User.MustChange,
 		User: loginUser{in.User.ID, in.User.Username, string(in.User.Role)},
 	})
-	return nil
 }

@@ -121,16 +121,26 @@ func operations(c Config) []operation {
 			method: post, pattern: users, id: "createUser", tag: administration,
 			about: "Makes a user; while there is none, the first, who is superadmin unless admin is asked for. The first is made without a credential in open mode, else with the setup code or the operator's key.",
 			takes: []input{
-				need("username", "Username"), need("password", "NewPassword"), may("role", "Role", "Required but for the first user."),
+				need("username", "Username"), may("password", "NewPassword", "Required but with invite."), may("role", "Role", "Required but for the first user."),
 				may("workspaces", "[]Slug", "Those in which the role holds; without it the one that the request acts in."), may("must_change", "bool", "The password must be changed first."),
+				may("invite", "bool", "Instead of a password: the user chooses it by a link, which the answer holds."),
 			},
-			asJSON: true, gives: created(userBody{}), refuses: []int{missing, conflict},
+			asJSON: true, gives: created(createdUserBody{}), refuses: []int{missing, conflict},
 		},
 		{method: get, pattern: users, id: "listUsers", tag: administration, about: "Lists users.", query: page("A part of the username."), gives: ok(usersBody{})},
 		{
 			method: patch, pattern: users + "/{id}", id: "changeUser", tag: administration,
 			about: "Changes what is given of a user, and ends the user's sessions.",
 			takes: user, asJSON: true, gives: ok(userBody{}), refuses: []int{conflict},
+		},
+		{method: get, pattern: users + "/{id}", id: "showUser", tag: administration, about: "Says who a user is and how the account stands.", gives: ok(standingBody{})},
+		{method: post, pattern: users + "/{id}/invite", id: "inviteUser", tag: administration, about: "Makes a link, good once, with which a user chooses a new password.", gives: created(inviteBody{}), refuses: []int{conflict}},
+		{method: post, pattern: users + "/{id}/unlock", id: "unlockUser", tag: administration, about: "Ends the lock that wrong passwords have put on an account.", gives: done()},
+		{
+			method: post, pattern: human + "/invite", id: "acceptInvite", tag: people,
+			about: "Lets who shows the code of an invite link choose a password, and signs them in.",
+			takes: []input{need("code", "InviteCode"), need("password", "NewPassword")}, asJSON: true,
+			gives: answers{http.StatusOK: {body: loginBody{}, headers: cookieGiven}}, refuses: []int{unknown, many, unavailable},
 		},
 		{method: del, pattern: users + "/{id}", id: "deleteUser", tag: administration, about: "Deletes a user, with the user's sessions and keys.", gives: done(), refuses: []int{conflict}},
 		{

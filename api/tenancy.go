@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"doorward"
 	"doorward/gate"
@@ -46,15 +44,11 @@ func placeQuery(q url.Values) (p doorward.PlaceQuery, possible bool, err error) 
 	if p.Limit, err = pageLimit(q); err != nil {
 		return p, false, err
 	}
-	if p.After = q.Get("after"); p.After != "" && doorward.CheckSlug("after", p.After) != nil {
-		return p, false, doorward.Invalid("after", "is not where a page begins")
+	if p.After, err = doorward.ParsePlaceMark(q.Get("after")); err != nil {
+		return p, false, err
 	}
 	p.Search = q.Get("search")
-	possible = utf8.ValidString(p.Search) && len(p.Search) <= 4*128
-	for _, r := range p.Search {
-		possible = possible && unicode.IsPrint(r)
-	}
-	return p, possible, nil
+	return p, doorward.PlaceSearch(p.Search), nil
 }
 
 func (a *api) listOrganizations(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {

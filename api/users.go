@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"doorward"
 	"doorward/gate"
@@ -28,12 +27,25 @@ func (a *api) createUser(w http.ResponseWriter, r *http.Request, p *gate.Pass) e
 	if err != nil {
 		return err
 	}
-	n, err := newUser(o)
+	n, invited, err := newUser(o)
 	if err != nil {
 		return err
 	}
+	first := p.Identity.IsZero() // only where no user exists does the door let nobody in
+	switch {
+	case first && invited:
+		return doorward.Invalid("invite", "must not be given for the first user, who chooses a password")
+	case invited:
+		u, i, err := a.Authority.CreateInvited(r.Context(), p.Caller(r), n)
+		if err != nil {
+			return err
+		}
+		link := a.inviteOf(p, i)
+		gate.WriteJSON(w, http.StatusCreated, createdUserBody{bodyOf(u), &link})
+		return nil
+	}
 	var u doorward.User
-	if p.Identity.IsZero() { // only where no user exists does the door let nobody in
+	if first {
 		var keys []string
 		if keys, err = headerSecrets(r); err == nil {
 			u, err = a.Authority.CreateFirstUser(r.Context(), p.Caller(r), r.Header.Get("X-Setup-Code"), keys, n)
@@ -44,29 +56,44 @@ func (a *api) createUser(w http.ResponseWriter, r *http.Request, p *gate.Pass) e
 	if err != nil {
 		return err
 	}
-	gate.WriteJSON(w, http.StatusCreated, bodyOf(u))
+	gate.WriteJSON(w, http.StatusCreated, createdUserBody{userBody: bodyOf(u)})
 	return nil
 }
 
-func newUser(o object) (n doorward.NewUser, err error) {
+// newUser reads a user to be made, with a password or invited to choose one.
+func newUser(o object) (n doorward.NewUser, invited bool, err error) {
 	if n.Username, err = o.required("username"); err != nil {
-		return n, err
+		return n, false, err
 	}
-	if n.Password, err = o.required("password"); err != nil {
-		return n, err
+	invite, err := o.flag("invite")
+	if err != nil {
+		return n, false, err
+	}
+	invited = invite != nil && *invite
+	if _, given := o["password"]; given && invited {
+		return n, false, doorward.Invalid("password", "must not be given together with invite")
+	}
+	if n.Password, err = o.text("password"); err != nil {
+		return n, false, err
 	}
 	if n.Role, err = o.text("role"); err != nil {
-		return n, err
+		return n, false, err
 	}
 	if _, given := o["role"]; given && n.Role == "" {
-		return n, doorward.Invalid("role", "must be one of superadmin, admin, editor, viewer")
+		return n, false, doorward.Invalid("role", "must be one of superadmin, admin, editor, viewer")
 	}
 	if n.Workspaces, err = o.list("workspaces"); err != nil {
-		return n, err
+		return n, false, err
 	}
 	must, err := o.flag("must_change")
+	if err != nil {
+		return n, false, err
+	}
 	n.MustChange = must != nil && *must
-	return n, err
+	if !invited {
+		_, err = o.required("password")
+	}
+	return n, invited, err
 }
 
 // headerSecrets is what stands where a first-user request may carry the operator's key.
@@ -95,16 +122,16 @@ func (a *api) listUsers(w http.ResponseWriter, r *http.Request, p *gate.Pass) er
 	if err != nil {
 		return err
 	}
-	search, ok := canonicalPart(q.Get("search"))
+	search, ok := doorward.UserSearch(q.Get("search"))
 	if !ok {
 		gate.WriteJSON(w, http.StatusOK, usersBody{Users: []userBody{}})
 		return nil
 	}
-	after := q.Get("after") // a name, or one behind a mark that says which part of the list is meant
-	if name, ok := canonicalPart(strings.TrimPrefix(after, "~")); !ok || name != strings.ToLower(strings.TrimPrefix(after, "~")) {
-		return doorward.Invalid("after", "is not where a page begins")
+	after, err := doorward.ParseUserPlace(q.Get("after"))
+	if err != nil {
+		return err
 	}
-	users, next, err := a.Authority.Users(r.Context(), p.Caller(r), search, strings.ToLower(after), limit)
+	users, next, err := a.Authority.Users(r.Context(), p.Caller(r), search, after, limit)
 	if err != nil {
 		return err
 	}
@@ -132,15 +159,6 @@ func pageLimit(q url.Values) (int, error) {
 type usersBody struct {
 	Users []userBody `json:"users"`
 	Next  string     `json:"next" is:"Mark"`
-}
-
-// canonicalPart is a part of a username in the form in which they are compared; what no
-// username can hold matches none.
-func canonicalPart(s string) (string, bool) {
-	if s == "" {
-		return "", true
-	}
-	return doorward.CanonicalUsername(s)
 }
 
 func (a *api) changeUser(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {

@@ -189,7 +189,9 @@ func firstField(s string) string {
 func commandNames(root *kong.Node) []string {
 	var names []string
 	for _, c := range root.Children {
-		names = append(names, c.Name)
+		if !c.Hidden {
+			names = append(names, c.Name)
+		}
 	}
 	return names
 }

@@ -22,7 +22,7 @@ func (s Settings) doorConfig() frontdoor.Config {
 		RefreshRetryWindow: s.RefreshRetryWindow, RefreshStrict: s.RefreshReuse == RefreshStrict, StreamsOutliveToken: s.StreamsOutliveToken,
 		Credentials: configuredCredentials(s), Routes: s.Routes,
 		LockoutAttempts: s.LockoutAttempts, LockoutWindow: s.LockoutWindow, LockoutDuration: s.LockoutDuration,
-		RateLimitMinute: s.RateLimitMinute, MinPassword: s.PasswordMinLength,
+		RateLimitMinute: s.RateLimitMinute, MinPassword: s.PasswordMinLength, InviteLife: s.InviteLife,
 		OpenAllowed: openAllowed(s), Disabled: s.AuthEnabled != nil && !*s.AuthEnabled,
 		PublicURL: s.PublicURL, CookieDomain: s.CookieDomain, RedirectAllow: s.RedirectAllow, HSTS: orOff(s.TLS.HSTS), TrustedProxies: s.TrustedProxies, TrustedProxiesAllowAny: s.TrustedProxiesAllowAny, TrustedOrigins: s.TrustedOrigins,
 		ForwardCredentials: s.ForwardCredentials, ForwardAuthProxy: s.ForwardAuthProxy,

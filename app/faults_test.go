@@ -77,7 +77,7 @@ func kindsOf(method string, underRequest bool) []faultKind {
 	case "Changes", "EndedSessions", "Sessions", "LoadKeys", "LoadHolders", "Places":
 		kinds = append(kinds, breaksOff)
 	case "State", "KeyID", "User", "UserByName", "Users", "Session", "LastSessionEnd", "LastChange", "LockedFor", "Ping",
-		"Key", "Keys", "Organizations", "Workspaces", "Workspace", "Members", "Device":
+		"Key", "Keys", "Organizations", "Workspaces", "Workspace", "Members", "Device", "Invited", "Standings", "Holdings":
 	default: // what changes something; to lose what was read is to have failed
 		kinds = append(kinds, lost)
 	}
@@ -235,6 +235,36 @@ func (f *faultyStore) Users(ctx context.Context, q doorward.UserQuery) (users []
 
 func (f *faultyStore) CreateUsers(ctx context.Context, all []doorward.NewAccount) error {
 	return f.do("CreateUsers", func() error { return f.Store.CreateUsers(ctx, all) })
+}
+
+func (f *faultyStore) CreateInvited(ctx context.Context, u doorward.User, code doorward.SecretHash, life time.Duration, made, invited doorward.AuditEntry) (expires time.Time, err error) {
+	err = f.do("CreateInvited", func() error { expires, err = f.Store.CreateInvited(ctx, u, code, life, made, invited); return err })
+	return expires, err
+}
+
+func (f *faultyStore) Invite(ctx context.Context, id string, code doorward.SecretHash, life time.Duration, check func(doorward.User) error, a doorward.AuditEntry) (expires time.Time, found bool, err error) {
+	err = f.do("Invite", func() error { expires, found, err = f.Store.Invite(ctx, id, code, life, check, a); return err })
+	return expires, found, err
+}
+
+func (f *faultyStore) Invited(ctx context.Context, code doorward.SecretHash) (u doorward.User, found bool, err error) {
+	err = f.do("Invited", func() error { u, found, err = f.Store.Invited(ctx, code); return err })
+	return u, found, err
+}
+
+func (f *faultyStore) AcceptInvite(ctx context.Context, code doorward.SecretHash, p doorward.NewPassword, a doorward.AuditEntry) (u doorward.User, ended []doorward.EndedSession, found bool, err error) {
+	err = f.do("AcceptInvite", func() error { u, ended, found, err = f.Store.AcceptInvite(ctx, code, p, a); return err })
+	return u, ended, found, err
+}
+
+func (f *faultyStore) Standings(ctx context.Context, ids []string) (all map[string]doorward.Standing, err error) {
+	err = f.do("Standings", func() error { all, err = f.Store.Standings(ctx, ids); return err })
+	return all, err
+}
+
+func (f *faultyStore) Holdings(ctx context.Context, id string) (h doorward.Holdings, err error) {
+	err = f.do("Holdings", func() error { h, err = f.Store.Holdings(ctx, id); return err })
+	return h, err
 }
 
 func (f *faultyStore) Places(ctx context.Context, org string, yield func(doorward.Organization, []string) error) error {
@@ -958,6 +988,13 @@ func (r *faultRun) read(s step, w *httptest.ResponseRecorder) said {
 	keep("token", str("token"))
 	keep("id", str("id"))
 	keep("key", str("key"))
+	link := str("link")
+	if invite, ok := given["invite"].(map[string]any); ok {
+		link, _ = invite["link"].(string)
+	}
+	if _, code, ok := strings.Cut(link, "#code="); ok {
+		keep("code", code)
+	}
 	for _, c := range (&http.Response{Header: w.Header()}).Cookies() {
 		switch c.Name {
 		case "brokoli_session":
@@ -1098,6 +1135,7 @@ func TestFaultsOnlyNarrow(t *testing.T) {
 		case "ClearFailures", "Sessions", "LastSessionEnd", "Key", "CreateUsers": // of the command line, and nobody else's
 		case "ForgetFailures": // called where another call has failed
 		case "NoteKeyUses": // beside the requests
+		case "Holdings": // of a page, which no story reads
 		default:
 			if !met[name] && !t.Failed() {
 				t.Errorf("no story calls %s", name)
@@ -1239,6 +1277,11 @@ func keyCreates(name, role string) step {
 // login signs in; the session is kept under the name as.
 func login(name, as, password string) step {
 	return step{name: name + " signs in as " + as, send: "POST /api/auth/login", body: credentialsJSON(name, password), keep: as}
+}
+
+// accepts chooses a password by the link of name; the session is kept under the name as.
+func accepts(name, as, password string) step {
+	return step{name: name + " chooses " + password, send: "POST /api/auth/invite", body: `{"code":"{` + name + `.code}","password":"` + password + `"}`, keep: as, once: true}
 }
 
 // once marks a step that cannot be repeated.
@@ -1684,6 +1727,27 @@ func stories() []story {
 			login("eve", "eve4", "chosen by root"),
 			login("eve", "eve5", "chosen by eve"),
 			get("eve5.token"),
+		}},
+		{name: "invitations", settings: []string{key}, given: given(
+			create("root", "eve", "editor"), login("eve", "eve", passwordOf("eve")),
+		), steps: []step{
+			{name: "root invites bob", send: "POST /api/auth/users", bearer: "{root.token}", body: `{"username":"bob","role":"viewer","invite":true}`, keep: "bob", once: true},
+			{name: "who is bob", send: "GET /api/auth/users/{bob.id}", bearer: "{root.token}"},
+			accepts("bob", "bob", "chosen by bob"),
+			accepts("bob", "thief", "chosen by a thief"),
+			get("bob.token"), post("bob.token"), login("bob", "thief", "chosen by a thief"),
+			login("bob", "bob2", "chosen by bob"),
+			{name: "root makes eve a link", send: "POST /api/auth/users/{eve.id}/invite", bearer: "{root.token}", keep: "eve"},
+			get("eve.token"),
+			accepts("eve", "eve2", "chosen by eve"),
+			get("eve.token"), get("eve2.token"),
+			login("eve", "eve3", passwordOf("eve")),
+			restarted(),
+			get("eve.token"), get("eve2.token"),
+			{name: "root makes eve another link", send: "POST /api/auth/users/{eve.id}/invite", bearer: "{root.token}", keep: "eve"},
+			patch("root", "eve", `{"role":"admin"}`),
+			accepts("eve", "eve4", "chosen by a thief"),
+			login("eve", "eve5", "chosen by a thief"),
 		}},
 		{name: "time passes", settings: []string{token, key, "jwt.expiry=1h", "jwt.refresh_expiry=3h", "session.lifetime=2h", "session.max_age=4h"}, given: given(
 			exchange("a"), exchange("b"),

@@ -20,7 +20,8 @@ import (
 // without one.
 type office struct {
 	*doorward.Authority
-	kept *store.Store
+	kept     *store.Store
+	settings Settings // those that the command takes
 }
 
 // forPeople is what a command takes that makes or changes people.
@@ -36,12 +37,12 @@ func (p *program) openOffice(ctx context.Context, command takesSettings, src *so
 		return nil, errors.Join(err, kept.Close())
 	}
 	a, err := doorward.Beside(doorward.Config{
-		Store: kept, Hasher: hasher, Passwords: doorward.PasswordPolicy{MinLength: l.PasswordMinLength}, Now: time.Now, Rand: rand.Reader,
+		Store: kept, Hasher: hasher, Passwords: doorward.PasswordPolicy{MinLength: l.PasswordMinLength}, InviteLife: l.InviteLife, Now: time.Now, Rand: rand.Reader,
 	})
 	if err != nil {
 		return nil, errors.Join(err, kept.Close())
 	}
-	return &office{a, kept}, nil
+	return &office{a, kept, l.Settings}, nil
 }
 
 // close ends the work. What was acknowledged is durable without it.

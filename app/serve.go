@@ -161,7 +161,7 @@ func openWith(ctx context.Context, s Settings, log *slog.Logger, now func() time
 	if h.door, err = frontdoor.New(ctx, c); err != nil {
 		return nil, err
 	}
-	h.store, h.authority, h.warnings = h.door.Store(), h.door.Authority(), h.door.Warnings()
+	h.store, h.authority, h.warnings = h.door.Store(), h.door.Authority(), append(h.warnings, h.door.Warnings()...)
 	h.metrics.watch(h.authority)
 	carry, err := h.openService()
 	if err != nil {

@@ -64,6 +64,7 @@ type Settings struct {
 	RateLimits        bool
 	RateLimitMinute   int // guesses an address may make in a minute
 	PasswordMinLength int // characters
+	InviteLife        time.Duration
 	MaxStaleness      time.Duration
 	AuditRetention    time.Duration
 
@@ -291,6 +292,9 @@ func (s *Settings) table() []group {
 			{key: "passwords.min_length", fallback: "8", metavar: "N",
 				help: "fewest characters of a new password",
 				set:  text(&s.PasswordMinLength, integer(1, 256))},
+			{key: "invites.life", fallback: "7d", metavar: "DURATION",
+				help: "how long an invite link is good, from 1m to 90d",
+				set:  text(&s.InviteLife, inviteLife)},
 		}},
 		{"TLS", s.TLS.rows()},
 		{"Limits", s.Limits.rows()},

@@ -58,6 +58,10 @@ var truthAsks = map[string]struct{ path, body string }{
 	"POST /api/auth/change-password":      {},
 	"POST /api/auth/users":                {body: `{"username":"root","password":"password of x","role":"viewer"}`},
 	"GET /api/auth/users":                 {},
+	"GET /api/auth/users/{id}":            {path: "/api/auth/users/USER"},
+	"POST /api/auth/users/{id}/invite":    {path: "/api/auth/users/USER/invite"},
+	"POST /api/auth/users/{id}/unlock":    {path: "/api/auth/users/USER/unlock"},
+	"POST /api/auth/invite":               {},
 	"PATCH /api/auth/users/{id}":          {"/api/auth/users/USER", `{"role":"viewer"}`},
 	"DELETE /api/auth/users/{id}":         {path: "/api/auth/users/USER"},
 	"POST /api/auth/admin-reset-password": {body: `{"user_id":"USER","new_password":"chosen by another"}`},
@@ -118,6 +122,45 @@ var truthAsks = map[string]struct{ path, body string }{
 	"POST /auth/account/keys/{id}/revoke":    {path: "/auth/account/keys/KEY/revoke"},
 	"POST /auth/account/keys/{id}/rotate":    {path: "/auth/account/keys/KEY/rotate"},
 	"GET /auth/account/activity":             {},
+
+	"GET /auth/invite":                                                {},
+	"POST /auth/invite":                                               {},
+	"GET /auth/admin/users":                                           {},
+	"GET /auth/admin/in/{org}/users":                                  {path: "/auth/admin/in/default/users"},
+	"POST /auth/admin/in/{org}/users":                                 {path: "/auth/admin/in/default/users", body: "username=root&role=viewer&how=invite&in-shop=on"},
+	"GET /auth/admin/in/{org}/users/new":                              {path: "/auth/admin/in/default/users/new"},
+	"GET /auth/admin/in/{org}/users/{id}":                             {path: "/auth/admin/in/default/users/USER"},
+	"POST /auth/admin/in/{org}/users/{id}":                            {path: "/auth/admin/in/default/users/USER", body: "version=0&role=editor&in-shop=on"},
+	"POST /auth/admin/in/{org}/users/{id}/invite":                     {path: "/auth/admin/in/default/users/USER/invite"},
+	"POST /auth/admin/in/{org}/users/{id}/unlock":                     {path: "/auth/admin/in/default/users/USER/unlock"},
+	"POST /auth/admin/in/{org}/users/{id}/enable":                     {path: "/auth/admin/in/default/users/USER/enable"},
+	"GET /auth/admin/in/{org}/users/{id}/disable":                     {path: "/auth/admin/in/default/users/USER/disable"},
+	"POST /auth/admin/in/{org}/users/{id}/disable":                    {path: "/auth/admin/in/default/users/USER/disable"},
+	"GET /auth/admin/in/{org}/users/{id}/delete":                      {path: "/auth/admin/in/default/users/USER/delete"},
+	"POST /auth/admin/in/{org}/users/{id}/delete":                     {path: "/auth/admin/in/default/users/USER/delete"},
+	"GET /auth/admin/in/{org}/users/{id}/end-sessions":                {path: "/auth/admin/in/default/users/USER/end-sessions"},
+	"POST /auth/admin/in/{org}/users/{id}/end-sessions":               {path: "/auth/admin/in/default/users/USER/end-sessions"},
+	"POST /auth/admin/in/{org}/users/{id}/sessions/{session}/end":     {path: "/auth/admin/in/default/users/usr_x/sessions/SESSION/end"},
+	"GET /auth/admin/in/{org}/keys":                                   {path: "/auth/admin/in/default/keys"},
+	"POST /auth/admin/in/{org}/keys":                                  {path: "/auth/admin/in/default/keys", body: "name=a+key&role=viewer&workspace=shop&life="},
+	"POST /auth/admin/in/{org}/keys/{id}/rotate":                      {path: "/auth/admin/in/default/keys/KEY/rotate"},
+	"GET /auth/admin/in/{org}/keys/{id}/revoke":                       {path: "/auth/admin/in/default/keys/KEY/revoke"},
+	"POST /auth/admin/in/{org}/keys/{id}/revoke":                      {path: "/auth/admin/in/default/keys/KEY/revoke"},
+	"GET /auth/admin/in/{org}/workspaces":                             {path: "/auth/admin/in/default/workspaces"},
+	"POST /auth/admin/in/{org}/workspaces":                            {path: "/auth/admin/in/default/workspaces", body: "id=default&name="},
+	"GET /auth/admin/in/{org}/workspaces/{id}":                        {path: "/auth/admin/in/default/workspaces/shop"},
+	"POST /auth/admin/in/{org}/workspaces/{id}":                       {path: "/auth/admin/in/default/workspaces/shop", body: "name=Shop"},
+	"GET /auth/admin/in/{org}/workspaces/{id}/delete":                 {path: "/auth/admin/in/default/workspaces/shop/delete"},
+	"POST /auth/admin/in/{org}/workspaces/{id}/delete":                {path: "/auth/admin/in/default/workspaces/shop/delete"},
+	"POST /auth/admin/in/{org}/workspaces/{id}/members":               {path: "/auth/admin/in/default/workspaces/shop/members", body: "username=nobody"},
+	"GET /auth/admin/in/{org}/workspaces/{id}/members/{user}/remove":  {path: "/auth/admin/in/default/workspaces/shop/members/USER/remove"},
+	"POST /auth/admin/in/{org}/workspaces/{id}/members/{user}/remove": {path: "/auth/admin/in/default/workspaces/shop/members/USER/remove"},
+	"GET /auth/admin/organizations":                                   {},
+	"POST /auth/admin/organizations":                                  {body: "id=default&name="},
+	"GET /auth/admin/organizations/{id}":                              {path: "/auth/admin/organizations/default"},
+	"POST /auth/admin/organizations/{id}":                             {path: "/auth/admin/organizations/default", body: "name=Ours"},
+	"GET /auth/admin/organizations/{id}/delete":                       {path: "/auth/admin/organizations/default/delete"},
+	"POST /auth/admin/organizations/{id}/delete":                      {path: "/auth/admin/organizations/default/delete"},
 }
 
 // serviceAsks are the rows of the service behind.
@@ -245,7 +288,11 @@ func (tr *truthDoor) knock(method, path, body, caller string) int {
 	if body == "" {
 		body = "{}"
 	}
-	if method != http.MethodGet {
+	switch {
+	case method == http.MethodGet:
+	case strings.HasPrefix(path, "/auth/admin/"): // a form of a page, perhaps an empty one
+		asks = append(asks, formBody(strings.TrimSuffix(body, "{}")))
+	default:
 		asks = append(asks, jsonBody(body))
 	}
 	return d.do(method, path, asks...).status

@@ -18,6 +18,7 @@ type userCmd struct {
 	Disable       userDisableCmd       `cmd:"" help:"Let a user in no more."`
 	Enable        userEnableCmd        `cmd:"" help:"Let a disabled user in again."`
 	Unlock        userUnlockCmd        `cmd:"" help:"End the lock that wrong passwords have put on an account."`
+	Invite        userInviteCmd        `cmd:"" help:"Print a link with which a user chooses a password, once; with --role, make the user first."`
 	ResetPassword userResetPasswordCmd `cmd:"" help:"Give a user another password, which is asked for, and unlock the account."`
 	Delete        userDeleteCmd        `cmd:"" help:"Delete a user."`
 	Import        userImportCmd        `cmd:"" help:"Make users of the accounts of another program: all of them or none."`

@@ -235,6 +235,15 @@ func positive(s string) (time.Duration, error) {
 	return d, err
 }
 
+// inviteLife is long enough to send a link and open it, and not so long that it is forgotten.
+func inviteLife(s string) (time.Duration, error) {
+	d, err := duration(s)
+	if err == nil && (d < time.Minute || d > 90*24*time.Hour) {
+		return 0, fmt.Errorf("%s must be from 1m to 90d", shown(s))
+	}
+	return d, err
+}
+
 // atLeastSecond is for what ends up in a token or cookie as whole seconds.
 func atLeastSecond(s string) (time.Duration, error) {
 	d, err := duration(s)

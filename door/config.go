@@ -65,8 +65,9 @@ type Config struct {
 	LockoutAttempts int
 	LockoutWindow   time.Duration
 	LockoutDuration time.Duration
-	RateLimitMinute int // guesses of an address; below 0 for any number
-	MinPassword     int // characters
+	RateLimitMinute int           // guesses of an address; below 0 for any number
+	MinPassword     int           // characters
+	InviteLife      time.Duration // of an invite link
 	// OpenAllowed lets everybody in as nobody until somebody is set up, from this machine alone
 	// (open_mode). Without it the door is closed until then.
 	OpenAllowed bool
@@ -138,7 +139,7 @@ func (c Config) WithDefaults() Config {
 	c.SessionLifetime, c.SessionMaxAge = cmp.Or(c.SessionLifetime, rules.SessionLife), cmp.Or(c.SessionMaxAge, rules.SessionMaxAge)
 	c.LockoutAttempts, c.LockoutWindow = cmp.Or(c.LockoutAttempts, rules.Lockout.Attempts), cmp.Or(c.LockoutWindow, rules.Lockout.Window)
 	c.LockoutDuration, c.MinPassword = cmp.Or(c.LockoutDuration, rules.Lockout.Duration), cmp.Or(c.MinPassword, rules.Passwords.MinLength)
-	c.KeyPrefix = cmp.Or(c.KeyPrefix, rules.KeyPrefix)
+	c.KeyPrefix, c.InviteLife = cmp.Or(c.KeyPrefix, rules.KeyPrefix), cmp.Or(c.InviteLife, rules.InviteLife)
 	c.CookieName, c.MaxHeaders = cmp.Or(c.CookieName, gate.DefaultCookieName), cmp.Or(c.MaxHeaders, gate.DefaultMaxHeaders)
 	c.BodyTimeout, c.ForwardCredentials = cmp.Or(c.BodyTimeout, gate.DefaultBodyTimeout), cmp.Or(c.ForwardCredentials, ForwardOff)
 	c.HSTS = cmp.Or(c.HSTS, gate.DefaultHSTS)

@@ -127,7 +127,7 @@ func (d *Door) openAuthority(ctx context.Context, secrets *safe.Safe) error {
 		RefreshRules: doorward.RefreshRules{RetryWindow: max(c.RefreshRetryWindow, 0), Strict: c.RefreshStrict},
 		Lockout:      doorward.LockoutPolicy{Attempts: c.LockoutAttempts, Window: c.LockoutWindow, Duration: c.LockoutDuration},
 		Guesses:      doorward.GuessPolicy{PerMinute: max(c.RateLimitMinute, 0)},
-		Passwords:    doorward.PasswordPolicy{MinLength: c.MinPassword},
+		Passwords:    doorward.PasswordPolicy{MinLength: c.MinPassword}, InviteLife: c.InviteLife,
 		OutliveToken: c.StreamsOutliveToken,
 		MaxStaleness: c.MaxStaleness, AuditRetention: c.AuditRetention,
 		ReloadKeys: secrets.Reload(salt), AssertionIssuer: assertionIssuer(c),
@@ -177,7 +177,7 @@ func (d *Door) openGate() (err error) {
 func (c Config) Doors() []gate.Door { return c.WithDefaults().doors(nil, &api.Health{}) }
 
 func (c Config) doors(a *doorward.Authority, health *api.Health) []gate.Door {
-	their := api.Config{Authority: a, Prefix: c.Prefix, CookieName: c.CookieName, Health: health, HealthPath: ifOn(c.HealthPath)}
+	their := api.Config{Authority: a, Prefix: c.Prefix, CookieName: c.CookieName, Health: health, HealthPath: ifOn(c.HealthPath), InvitePage: web.InvitePage(c.Prefix)}
 	if c.Safe().PublishesKeys() {
 		their.JWKSPath = ifOn(c.JWKSPath)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"doorward"
 	"doorward/gate"
+	"doorward/web"
 )
 
 // passed is what the door knows of a request that a wrapped handler answers.
@@ -58,3 +59,6 @@ func RequireNeed(need doorward.Need) func(http.Handler) http.Handler {
 		})
 	}
 }
+
+// InvitePage is where the page stands on which people open invite links, below a Config.Prefix.
+func InvitePage(prefix string) string { return web.InvitePage(prefix) }

@@ -75,6 +75,7 @@ type Gate struct {
 	toOthers   trusted
 	secure     bool     // PublicURL says https
 	publicHost string   // of PublicURL
+	self       string   // its origin
 	strict     []string // HSTS, if any
 
 	forwardPath string // where proxies ask
@@ -113,7 +114,8 @@ func New(c Config) (*Gate, error) {
 	g.toUs = g.toOthers
 	if c.PublicURL != nil {
 		g.secure, g.publicHost = c.PublicURL.Scheme == "https", c.PublicURL.Host
-		g.toUs, err = trust(append(slices.Clone(c.TrustedOrigins), c.PublicURL.Scheme+"://"+c.PublicURL.Host))
+		g.self = c.PublicURL.Scheme + "://" + c.PublicURL.Host
+		g.toUs, err = trust(append(slices.Clone(c.TrustedOrigins), g.self))
 	}
 	return g, err
 }
@@ -145,6 +147,7 @@ type Pass struct {
 	form  form
 	carry func(http.ResponseWriter, *http.Request, *Pass)
 	door  *Door  // nil for the service behind
+	self  string // public_url's origin; empty when it was not given
 	ruled ruling // what a route asks, where rule does not say it
 	rule  string // which rule decided, for the log
 	idAs  [1]string
@@ -167,6 +170,15 @@ func (p *Pass) Proto() string {
 		return "https"
 	}
 	return "http"
+}
+
+// Origin is the scheme and host that links to this server begin with: what the operator has
+// said (public_url), else how the client reached it. Of our own doors only.
+func (p *Pass) Origin() string {
+	if p.self != "" {
+		return p.self
+	}
+	return p.Proto() + "://" + p.Host
 }
 
 // Caller is who asks, for the verbs.
@@ -280,7 +292,7 @@ func (g *Gate) scope(r *http.Request, p *Pass) (*http.Request, error) {
 
 // openDoor judges a request to one of our own doors and lets it be answered.
 func (g *Gate) openDoor(w http.ResponseWriter, r *http.Request, p *Pass, d *Door) error {
-	p.rule, p.door = d.name, d
+	p.rule, p.door, p.self = d.name, d, g.self
 	if err := checkQuery(r, d); err != nil {
 		return err
 	}

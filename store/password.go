@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"time"
 
 	"doorward"
 )
@@ -24,10 +25,6 @@ func (s *Store) SetPassword(ctx context.Context, p doorward.NewPassword, check f
 	var ended []doorward.EndedSession
 	var found bool
 	err := s.write(ctx, "set a password", func(ctx context.Context, t *tx) error {
-		password, err := onlyHash(p.Hash)
-		if err != nil {
-			return t.failed(ctx, err)
-		}
 		u, ok, err := t.lockedUser(ctx, p.UserID)
 		if found = ok; err != nil || !ok {
 			return err
@@ -39,28 +36,39 @@ func (s *Store) SetPassword(ctx context.Context, p doorward.NewPassword, check f
 		if err != nil {
 			return err
 		}
-		var canonical string
-		_, err = t.get(ctx, []any{&canonical}, `
-			UPDATE users SET password = $1, must_change = $2, version = version + 1, updated = $3
-			WHERE id = $4 RETURNING canonical`, password, bit(p.MustChange), millis(now), p.UserID)
-		if err != nil {
-			return err
-		}
-		if err := t.clearFailures(ctx, canonical, a.RequestID); err != nil {
-			return err
-		}
-		if err := t.voidDevices(ctx, p.UserID); err != nil {
-			return err
-		}
-		if ended, err = t.endUsersSessions(ctx, p.UserID, p.Keep, p.Reason, now); err != nil {
-			return err
-		}
-		return t.audit(ctx, now, a)
+		ended, err = t.setPassword(ctx, p, now, a)
+		return err
 	})
 	if err != nil || !found {
 		return nil, false, err
 	}
 	return ended, true, nil
+}
+
+// setPassword replaces the password of p's user, who is locked, and what goes with it.
+func (t *tx) setPassword(ctx context.Context, p doorward.NewPassword, now time.Time, a doorward.AuditEntry) ([]doorward.EndedSession, error) {
+	password, err := onlyHash(p.Hash)
+	if err != nil {
+		return nil, t.failed(ctx, err)
+	}
+	var canonical string
+	_, err = t.get(ctx, []any{&canonical}, `
+		UPDATE users SET password = $1, must_change = $2, version = version + 1, updated = $3
+		WHERE id = $4 RETURNING canonical`, password, bit(p.MustChange), millis(now), p.UserID)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.clearFailures(ctx, canonical, a.RequestID); err != nil {
+		return nil, err
+	}
+	if err := t.voidDevices(ctx, p.UserID); err != nil {
+		return nil, err
+	}
+	ended, err := t.endUsersSessions(ctx, p.UserID, p.Keep, p.Reason, now)
+	if err != nil {
+		return nil, err
+	}
+	return ended, t.audit(ctx, now, a)
 }
 
 // UpgradePassword implements doorward.UserStore.

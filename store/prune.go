@@ -50,6 +50,13 @@ func (s *Store) Prune(ctx context.Context, keepFailures time.Duration) error {
 	if err != nil {
 		return err
 	}
+	err = s.pruneSteps(ctx, "prune invitations that are over", `
+		DELETE FROM invites WHERE user_id IN (
+			SELECT user_id FROM invites WHERE expires <= $1 ORDER BY expires`+step+`)`,
+		func(now time.Time) []any { return []any{millis(now)} })
+	if err != nil {
+		return err
+	}
 	return s.pruneChanges(ctx)
 }
 

@@ -73,6 +73,11 @@ func (t *tx) createUser(ctx context.Context, u doorward.User, hash doorward.Pass
 	if err != nil {
 		return t.failed(ctx, err)
 	}
+	return t.insertUser(ctx, u, password, a)
+}
+
+// insertUser is createUser with what is kept of the password: empty for none.
+func (t *tx) insertUser(ctx context.Context, u doorward.User, password string, a doorward.AuditEntry) error {
 	canonical, ok := doorward.CanonicalUsername(u.Username)
 	if !ok {
 		return doorward.Invalid("username", "is not one")

@@ -226,6 +226,18 @@ func (k *kit) everyMethod(ctx context.Context, u doorward.User, s doorward.Sessi
 			_, err := k.KeepDevice(ctx, doorward.Device{Hash: device(1), User: u.ID, Version: u.Version})
 			return err
 		},
+		"CreateInvited": func() error {
+			_, err := k.CreateInvited(ctx, fresh, code(1), time.Hour, entry("x"), entry("x"))
+			return err
+		},
+		"Invite":  func() error { _, _, err := k.Invite(ctx, u.ID, code(1), time.Hour, agree, entry("x")); return err },
+		"Invited": func() error { _, _, err := k.Invited(ctx, code(1)); return err },
+		"AcceptInvite": func() error {
+			_, _, _, err := k.AcceptInvite(ctx, code(1), doorward.NewPassword{UserID: u.ID, Hash: hashTwo}, entry("x"))
+			return err
+		},
+		"Standings":      func() error { _, err := k.Standings(ctx, []string{u.ID}); return err },
+		"Holdings":       func() error { _, err := k.Holdings(ctx, u.ID); return err },
 		"ForgetFailures": func() error { return k.ForgetFailures(ctx, "anna", "x") },
 	}
 }

@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) (s doorward.Store, advance func(t
 		{"refresh", refreshTests},
 		{"lockouts", lockoutTests},
 		{"devices", deviceTests},
+		{"invitations", inviteTests},
 		{"prune", pruneTests},
 		{"feed", feedTests},
 		{"keys", keyTests},

@@ -44,7 +44,7 @@ func (h *web) signOut(w http.ResponseWriter, r *http.Request, p *gate.Pass) erro
 	return nil
 }
 
-// pageSize is how many rows a page has.
+// pageSize is how many rows a page has: as many as make no page longer than 60 KB, whatever people call things.
 const pageSize = 30
 
 // sessionRow is a session as its owner sees it.

@@ -60,6 +60,7 @@ var actions = map[string]string{
 	"user.delete":         "User deleted",
 	"user.unlock":         "Account unlocked",
 	"user.password":       "Password changed",
+	"user.invite":         "Invite link made",
 	"key.create":          "API key created",
 	"key.rotate":          "API key rotated",
 	"key.revoke":          "API key revoked",

@@ -49,31 +49,34 @@ func Doors(c Config) []gate.Door {
 		{Method: get, Pattern: c.Prefix + stylePath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showStyle},
 		{Method: get, Pattern: c.Prefix + scriptPath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showScript},
 	}
-	return append(append(doors, h.welcomeDoors()...), h.accountDoors()...)
+	doors = append(doors, h.inviteDoors()...)
+	doors = append(doors, h.welcomeDoors()...)
+	doors = append(doors, h.accountDoors()...)
+	return append(doors, h.peopleDoors()...)
 }
 
 // welcomeDoors are the pages after the setup.
 func (h *web) welcomeDoors() []gate.Door {
 	at, admin := h.welcomePath(""), doorward.NeedPersonOf(doorward.Admin)
-	name := h.post(at, "", doorward.NeedPersonOf(doorward.Superadmin), h.nameOrganization)
+	name := h.postDoor(at, "", doorward.NeedPersonOf(doorward.Superadmin), h.nameOrganization)
 	name.Refused = h.nameRefused
 	return []gate.Door{
-		h.page(at, "", admin, h.showWelcome),
+		h.pageDoor(at, "", admin, h.showWelcome),
 		name,
-		h.page(at, "/service", admin, h.showBehind),
-		h.page(at, "/ready", admin, h.showReady),
+		h.pageDoor(at, "/service", admin, h.showBehind),
+		h.pageDoor(at, "/ready", admin, h.showReady),
 	}
 }
 
-// page is a door to a page of who is signed in. at is the section that it belongs to, and where
+// pageDoor is a door to a page of who is signed in. at is the section that it belongs to, and where
 // the way back from a refusal leads.
-func (h *web) page(at, path string, need doorward.Need, handle action) gate.Door {
+func (h *web) pageDoor(at, path string, need doorward.Need, handle action) gate.Door {
 	return gate.Door{Method: http.MethodGet, Pattern: at + path, Reads: gate.ReadsAll, Need: need, Handle: handle, Refused: h.refusedAt(at)}
 }
 
-// post is a door that a form of such a page posts to.
-func (h *web) post(at, path string, need doorward.Need, handle action) gate.Door {
-	d := h.page(at, path, need, handle)
+// postDoor is a door that a form of such a page posts to.
+func (h *web) postDoor(at, path string, need doorward.Need, handle action) gate.Door {
+	d := h.pageDoor(at, path, need, handle)
 	d.Method, d.SameOrigin, d.Form = http.MethodPost, true, true
 	return d
 }
@@ -82,22 +85,22 @@ func (h *web) post(at, path string, need doorward.Need, handle action) gate.Door
 func (h *web) accountDoors() []gate.Door {
 	account, sessions, keys, activity := h.accountPath(""), h.accountPath("/sessions"), h.accountPath("/keys"), h.accountPath("/activity")
 	person := doorward.NeedPerson
-	makeKey := h.post(keys, "", person, h.createKey)
+	makeKey := h.postDoor(keys, "", person, h.createKey)
 	makeKey.Refused = h.createKeyRefused
-	signOut := h.post(account, "/sign-out", person, h.signOut)
+	signOut := h.postDoor(account, "/sign-out", person, h.signOut)
 	signOut.MustChange = true
 	return []gate.Door{
-		h.page(account, "", person, h.showAccount),
+		h.pageDoor(account, "", person, h.showAccount),
 		signOut,
-		h.page(sessions, "", person, h.showSessions),
-		h.post(sessions, "/end-others", person, h.endOtherSessions),
-		h.post(sessions, "/{id}/end", person, h.endSession),
-		h.page(keys, "", person, h.showKeys),
+		h.pageDoor(sessions, "", person, h.showSessions),
+		h.postDoor(sessions, "/end-others", person, h.endOtherSessions),
+		h.postDoor(sessions, "/{id}/end", person, h.endSession),
+		h.pageDoor(keys, "", person, h.showKeys),
 		makeKey,
-		h.page(keys, "/{id}/revoke", person, h.askRevokeKey),
-		h.post(keys, "/{id}/revoke", person, h.revokeKey),
-		h.post(keys, "/{id}/rotate", person, h.rotateKey),
-		h.page(activity, "", person, h.showActivity),
+		h.pageDoor(keys, "/{id}/revoke", person, h.askRevokeKey),
+		h.postDoor(keys, "/{id}/revoke", person, h.revokeKey),
+		h.postDoor(keys, "/{id}/rotate", person, h.rotateKey),
+		h.pageDoor(activity, "", person, h.showActivity),
 	}
 }
 

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"strings"
 
 	"doorward"
 	"doorward/gate"
@@ -9,10 +10,11 @@ import (
 
 // frame is what stands around the pages of somebody who is signed in.
 type frame struct {
-	Username string
-	Role     string
-	Sections []section
-	SignOut  string
+	Username  string
+	Role      string
+	Sections  []section
+	SignOut   string
+	Elsewhere *elsewhere // nil in one's own organization
 }
 
 // section is a page that every other leads to.
@@ -21,17 +23,46 @@ type section struct {
 	Here      bool // it is the one that is shown, or above it
 }
 
+// elsewhere is another organization than one's own, on the pages of which a superadmin is.
+type elsewhere struct{ Name, ID, Home string }
+
 // accountPath is where people look after what is their own.
 func (h *web) accountPath(rest string) string { return h.Prefix + "/auth/account" + rest }
 
-// frameOf makes the frame for who asks; at is the section that is shown.
+// adminPath is where administrators look after what is everybody's.
+func (h *web) adminPath(rest string) string { return h.Prefix + "/auth/admin" + rest }
+
+// frameOf makes the frame for who asks; at is the section that is shown. There are two sets of
+// sections, one's own and those of administration, each with a way to the other, so that neither is long.
 func (h *web) frameOf(p *gate.Pass, at string) *frame {
 	f := &frame{Username: p.Identity.Username, Role: string(p.Identity.Role), SignOut: h.accountPath("/sign-out")}
-	add := func(to, title string) { f.Sections = append(f.Sections, section{to, title, to == at}) }
-	add(h.accountPath(""), "Account")
-	add(h.accountPath("/sessions"), "Sessions")
-	add(h.accountPath("/keys"), "API keys")
-	add(h.accountPath("/activity"), "Activity")
+	add := func(to, title string) {
+		below := to != h.accountPath("") && strings.HasPrefix(at, to+"/")
+		f.Sections = append(f.Sections, section{to, title, to == at || below})
+	}
+	home := h.inPath(p.Identity.Org, "/users")
+	switch admin := p.Identity.Role.AtLeast(doorward.Admin); {
+	case admin && strings.HasPrefix(at, h.adminPath("")):
+		org := h.orgOf(p, at)
+		if org != p.Identity.Org {
+			f.Elsewhere = &elsewhere{h.Authority.Places().Name(org), org, home}
+		}
+		add(h.accountPath(""), "Your account")
+		add(h.inPath(org, "/users"), "Users")
+		add(h.inPath(org, "/keys"), "API keys")
+		add(h.inPath(org, "/workspaces"), "Workspaces")
+		if p.Identity.Role == doorward.Superadmin {
+			add(h.adminPath("/organizations"), "Organizations")
+		}
+	default:
+		add(h.accountPath(""), "Account")
+		add(h.accountPath("/sessions"), "Sessions")
+		add(h.accountPath("/keys"), "API keys")
+		add(h.accountPath("/activity"), "Activity")
+		if admin {
+			add(home, "Administration")
+		}
+	}
 	return f
 }
 
@@ -41,7 +72,7 @@ func (h *web) framed(w http.ResponseWriter, r *http.Request, p *gate.Pass, statu
 	if v.Problem == "" && r.Method != http.MethodPost {
 		v.Done = said[r.URL.Query().Get("done")]
 	}
-	v.Script = h.Prefix + scriptPath + "?v=" + h.script.version
+	v.Script = h.scriptLink()
 	return h.show(w, status, h.pages.framed[name], v)
 }
 
@@ -52,6 +83,23 @@ var said = map[string]string{
 	"sessions-ended":   "All your other sessions have ended.",
 	"key-revoked":      "The key is revoked, and what was begun with it has ended.",
 	"password-changed": "Your password is changed. All your other sessions have ended.",
+
+	"user-changed":         "The account is changed, and its sessions have ended.",
+	"user-unlocked":        "The account is unlocked.",
+	"user-disabled":        "The account is disabled, and its sessions have ended.",
+	"user-enabled":         "The account is enabled.",
+	"user-deleted":         "The account is deleted.",
+	"user-made":            "The account is made.",
+	"their-session-ended":  "The session has ended.",
+	"their-sessions-ended": "The sessions have ended.",
+	"workspace-made":       "The workspace is made.",
+	"workspace-renamed":    "The workspace has another name now.",
+	"workspace-deleted":    "The workspace is deleted.",
+	"member-added":         "The member is added.",
+	"member-removed":       "The member is removed.",
+	"organization-made":    "The organization is made.",
+	"organization-renamed": "The organization has another name now.",
+	"organization-deleted": "The organization is deleted.",
 }
 
 // doneAt sends the browser back to a page, which says what was done.

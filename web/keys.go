@@ -9,19 +9,23 @@ import (
 
 // keyRow is a key as a list shows it.
 type keyRow struct {
-	ID, Name, Prefix, Role, Workspace string
-	Made, Used, Ends                  stamp
-	Note                              string // what is the matter with it
-	Rotate, Revoke                    string // where the buttons post to; empty for none
+	Name, Prefix, Role, Workspace string
+	Owner                         string // empty for a workspace's own
+	Used, Ends                    stamp
+	Note                          string // what is the matter with it
+	Rotate, Revoke                string // where the buttons post to; empty for none
 }
 
 type keysView struct {
+	list
+	Intro      string
+	Everybody  bool // the keys are not the caller's own alone
 	Rows       []keyRow
-	Next       string
 	Action     string // of the form that makes one
+	Make       string // the heading over it
 	Form       keyForm
 	Roles      []string
-	Workspaces []string
+	Workspaces []string // nil: the id is typed
 }
 
 // keyForm is what somebody has filled in, to be shown again with what was wrong.
@@ -53,10 +57,11 @@ func (h *web) keysPage(w http.ResponseWriter, r *http.Request, p *gate.Pass, sta
 		return err
 	}
 	at := h.keysPath("")
-	v := keysView{Rows: h.keyRows(page, at), Next: nextPage(at, next.String()), Action: at}
-	v.Form = keyForm{r.PostForm.Get("name"), r.PostForm.Get("role"), r.PostForm.Get("workspace"), r.PostForm.Get("life")}
-	v.Roles = rolesUpTo(p.Identity.Role)
-	v.Workspaces = p.Identity.Workspaces.List()
+	v := keysView{
+		Intro: "A key lets a program in as you, with a role that is never above yours. It dies when you leave.", Make: "Make a key",
+		list: list{At: at, Next: nextPage(at, next.String())}, Rows: h.keyRows(page, at, p.Caller(r)), Action: at,
+		Form: keyFormOf(r), Roles: rolesUpTo(p.Identity.Role), Workspaces: p.Identity.Workspaces.List(),
+	}
 	return h.framed(w, r, p, status, "keys", at, view{Title: "Your API keys", Problem: wrong.text, Field: wrong.field, Content: v})
 }
 
@@ -71,13 +76,23 @@ func rolesUpTo(r doorward.Role) []string {
 	return all
 }
 
-func (h *web) keyRows(page []doorward.KeyState, at string) []keyRow {
+// keyFormOf is what the form was filled in with.
+func keyFormOf(r *http.Request) keyForm {
+	return keyForm{r.PostForm.Get("name"), r.PostForm.Get("role"), r.PostForm.Get("workspace"), r.PostForm.Get("life")}
+}
+
+// keyRows are keys with what by may do to them; their questions and buttons stand below at.
+func (h *web) keyRows(page []doorward.KeyState, at string, by doorward.Caller) []keyRow {
 	var rows []keyRow
 	now := h.Authority.Now()
 	for _, k := range page {
 		row := keyRow{
-			ID: k.ID, Name: k.Name, Prefix: k.Prefix, Role: string(k.Ceiling()), Workspace: k.Workspace,
-			Made: stampOf(k.Created), Used: stampOf(k.LastUsed), Ends: stampOf(k.Stops()), Revoke: at + "/" + k.ID + "/revoke",
+			Name: k.Name, Prefix: k.Prefix, Role: string(k.Ceiling()), Workspace: k.Workspace, Owner: k.Holder.Username,
+			Used: stampOf(k.LastUsed), Ends: stampOf(k.Stops()),
+		}
+		may := by.Handles(k) == nil
+		if may {
+			row.Revoke = at + "/" + k.ID + "/revoke"
 		}
 		switch good := k.Good(now); {
 		case good == doorward.ErrTokenExpired && k.RotatedTo != "":
@@ -88,7 +103,7 @@ func (h *web) keyRows(page []doorward.KeyState, at string) []keyRow {
 			row.Note = "not good: its owner is disabled or not in its workspace"
 		case k.RotatedTo != "":
 			row.Note = "replaced, lives on until its end"
-		default:
+		case may:
 			row.Rotate = at + "/" + k.ID + "/rotate"
 		}
 		rows = append(rows, row)
@@ -101,25 +116,35 @@ func (h *web) createKey(w http.ResponseWriter, r *http.Request, p *gate.Pass) er
 	if err := readForm(w, r); err != nil {
 		return err
 	}
-	n := doorward.NewKey{Name: r.PostForm.Get("name"), Role: r.PostForm.Get("role"), Workspace: r.PostForm.Get("workspace")}
-	if life := r.PostForm.Get("life"); life != "" {
-		var ok bool
-		if n.ExpiresIn, ok = doorward.ParseDuration(life); !ok || n.ExpiresIn <= 0 {
-			return doorward.Invalid("life", "must be a duration like 24h or 7d")
-		}
+	n, err := newKey(r)
+	if err != nil {
+		return err
 	}
 	k, secret, err := h.Authority.CreateKey(r.Context(), p.Caller(r), n)
 	if err != nil {
 		return err
 	}
-	return h.showNewKey(w, r, p, k, secret, stamp{})
+	return h.showNewKey(w, r, p, h.keysPath(""), k, secret, stamp{})
 }
 
-// showNewKey shows a secret. It is in no address and no log, and the answer is kept nowhere.
-func (h *web) showNewKey(w http.ResponseWriter, r *http.Request, p *gate.Pass, k doorward.KeyState, secret doorward.Secret, old stamp) error {
-	return h.framed(w, r, p, http.StatusOK, "key-shown", h.keysPath(""), view{Title: "Copy your new key", Content: keyShown{
-		Name: k.Name, Prefix: k.Prefix, Role: string(k.Ceiling()), Workspace: k.Workspace, Key: string(secret), Old: old, Back: h.keysPath(""),
-		Host: p.Proto() + "://" + p.Host,
+// newKey reads the form that makes a key.
+func newKey(r *http.Request) (doorward.NewKey, error) {
+	f := keyFormOf(r)
+	n := doorward.NewKey{Name: f.Name, Role: f.Role, Workspace: f.Workspace}
+	if f.Life != "" {
+		var ok bool
+		if n.ExpiresIn, ok = doorward.ParseDuration(f.Life); !ok || n.ExpiresIn <= 0 {
+			return n, doorward.Invalid("life", "must be a duration like 24h or 7d")
+		}
+	}
+	return n, nil
+}
+
+// showNewKey shows a secret; at is the list of keys. It is in no address and no log, and the answer is kept nowhere.
+func (h *web) showNewKey(w http.ResponseWriter, r *http.Request, p *gate.Pass, at string, k doorward.KeyState, secret doorward.Secret, old stamp) error {
+	return h.framed(w, r, p, http.StatusOK, "key-shown", at, view{Title: "Copy your new key", Content: keyShown{
+		Name: k.Name, Prefix: k.Prefix, Role: string(k.Ceiling()), Workspace: k.Workspace, Key: string(secret), Old: old, Back: at,
+		Host: p.Origin(),
 	}})
 }
 
@@ -132,10 +157,15 @@ func (h *web) createKeyRefused(w http.ResponseWriter, r *http.Request, p *gate.P
 
 // askRevokeKey asks once, and says what will happen.
 func (h *web) askRevokeKey(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
-	return h.ask(w, r, p, h.keysPath(""), question{
-		Title: "Revoke this key?", Will: "The key is dead at once and for good, and every session and open stream that was begun with it ends. What uses it needs another.",
-		Action: h.keysPath("/" + r.PathValue("id") + "/revoke"), Button: "Revoke the key",
-	})
+	return h.ask(w, r, p, h.keysPath(""), revokeQuestion("this key", h.keysPath("/"+r.PathValue("id")+"/revoke")))
+}
+
+// revokeQuestion asks before a key is revoked.
+func revokeQuestion(which, action string) question {
+	return question{
+		Title: "Revoke " + which + "?", Will: "The key is dead at once and for good, and every session and open stream that was begun with it ends. What uses it needs another.",
+		Action: action, Button: "Revoke the key",
+	}
 }
 
 func (h *web) revokeKey(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
@@ -151,7 +181,7 @@ func (h *web) rotateKey(w http.ResponseWriter, r *http.Request, p *gate.Pass) er
 	if err != nil {
 		return err
 	}
-	return h.showNewKey(w, r, p, next, secret, stampOf(old.OverlapUntil))
+	return h.showNewKey(w, r, p, h.keysPath(""), next, secret, stampOf(old.OverlapUntil))
 }
 
 // question is a page that asks before something is done that cannot be undone.

@@ -15,16 +15,19 @@ var sources embed.FS
 
 // pages are the templates, each inside the one layout.
 type pages struct {
-	login, setup, password, notice *template.Template
-	framed                         map[string]*template.Template // of who is signed in, by name
+	login, setup, password, invite, notice *template.Template
+	framed                                 map[string]*template.Template // of who is signed in, by name
 }
 
 func readPages() pages {
 	page := func(name string) *template.Template {
 		return template.Must(template.ParseFS(sources, "pages/layout.html", "pages/parts.html", "pages/"+name+".html"))
 	}
-	all := pages{login: page("login"), setup: page("setup"), password: page("password"), notice: page("notice"), framed: map[string]*template.Template{}}
-	for _, name := range []string{"account", "sessions", "keys", "key-shown", "activity", "ask", "refused", "welcome"} {
+	all := pages{login: page("login"), setup: page("setup"), password: page("password"), invite: page("invite"), notice: page("notice"), framed: map[string]*template.Template{}}
+	for _, name := range []string{
+		"account", "sessions", "keys", "key-shown", "activity", "ask", "refused", "welcome",
+		"users", "user-new", "user", "invite-shown", "places", "workspace", "organization",
+	} {
 		all.framed[name] = page(name)
 	}
 	return all

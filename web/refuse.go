@@ -34,6 +34,8 @@ func inWords(e *doorward.Error) problem {
 		return problem{text: "You may not do that."}
 	}
 	switch field, why, _ := strings.Cut(e.Message, ": "); {
+	case label(field) != "" && strings.HasPrefix(why, "there is "):
+		return problem{text: sentence(why), field: field}
 	case field == "body":
 		return problem{text: "The form " + why + "."}
 	case label(field) != "":
@@ -59,6 +61,10 @@ func label(field string) string {
 		return "The role"
 	case "name":
 		return "The name"
+	case "id":
+		return "The id"
+	case "workspaces":
+		return "The list of workspaces"
 	case "workspace":
 		return "The workspace"
 	case "new_password_again", "password_again":

@@ -13,6 +13,9 @@ var scriptSource []byte
 // scriptPath is where the one script stands, after the prefix. The pages work without it.
 const scriptPath = "/auth/page.js"
 
+// scriptLink is how pages name the script.
+func (h *web) scriptLink() string { return h.Prefix + scriptPath + "?v=" + h.script.version }
+
 // showScript answers with the script.
 func (h *web) showScript(w http.ResponseWriter, r *http.Request, _ *gate.Pass) error {
 	return h.script.serve(w, r, "text/javascript; charset=utf-8")

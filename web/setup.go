@@ -126,7 +126,7 @@ func (h *web) setupPage(w http.ResponseWriter, r *http.Request, status int, wron
 	}
 	v := view{Title: setupTitle, Problem: wrong.text, Field: wrong.field, Content: form}
 	if form.AsksCode {
-		v.Script = h.Prefix + scriptPath + "?v=" + h.script.version
+		v.Script = h.scriptLink()
 	}
 	return h.show(w, status, h.pages.setup, v)
 }

@@ -1,14 +1,14 @@
 // What makes the pages easier to use; all of them work without it.
 "use strict";
 (function () {
-  // The link on the server's console holds the setup code behind the #, where no server and no
+  // The link on the server's console, or an invite link, holds a code behind the #, where no server and no
   // log sees it. Put it into the form and take it out of the address, and so out of the history.
   var field = document.getElementById("code");
   var given = /^#code=([A-Za-z0-9_-]{1,128})$/.exec(window.location.hash);
   if (field && given) {
     field.value = given[1];
     window.history.replaceState(null, "", window.location.pathname + window.location.search);
-    document.getElementById("username").focus();
+    (document.getElementById("username") || document.getElementById("password")).focus();
   }
 
   // Browsers let scripts copy on secure pages only.

@@ -1,0 +1,96 @@
+package web
+
+import (
+	"net/http"
+
+	"doorward"
+)
+
+func (h *web) orgPath(rest string) string { return h.adminPath("/organizations" + rest) }
+
+// showOrganizations lists all organizations.
+func (h *web) showOrganizations(d *desk) error {
+	at := h.orgPath("")
+	l := d.list(at)
+	q, possible, err := l.query()
+	if err != nil {
+		return err
+	}
+	v := placesView{What: "organization", Whats: "organizations", Note: "It has a workspace default. Nobody is in it until you make its first user."}
+	if possible {
+		all, next, err := h.Authority.Organizations(d.r.Context(), d.by, q)
+		if err != nil {
+			return err
+		}
+		for _, o := range all {
+			v.Rows = append(v.Rows, placeRow{o.Name, o.ID, at + "/" + o.ID, stampOf(o.Created)})
+		}
+		l = l.to(next)
+	}
+	v.list = l
+	return h.page(d, http.StatusOK, "places", at, view{Title: "Organizations", Content: v})
+}
+
+func (h *web) createOrganization(d *desk) error {
+	o, err := h.Authority.CreateOrganization(d.r.Context(), d.by, d.r.PostForm.Get("id"), d.r.PostForm.Get("name"))
+	if err != nil {
+		return err
+	}
+	return doneAt(d.w, h.orgPath("/"+o.ID), "organization-made")
+}
+
+// organizationView is the page of one organization.
+type organizationView struct {
+	At, ID, Name            string
+	Own, Last               bool
+	Users, Keys, Workspaces string // where they are
+	Back                    string
+}
+
+// organization is the one that the path names: its id and name.
+func (h *web) organization(d *desk) (id, name string, err error) {
+	id = d.r.PathValue("id")
+	if !h.Authority.Places().Has(id, "") {
+		return "", "", doorward.NotFound("organization")
+	}
+	return id, h.Authority.Places().Name(id), nil
+}
+
+// showOrganization shows an organization, with the ways into it.
+func (h *web) showOrganization(d *desk) error {
+	id, name, err := h.organization(d)
+	if err != nil {
+		return err
+	}
+	return h.page(d, http.StatusOK, "organization", h.orgPath(""), view{Title: "Organization " + name, Content: organizationView{
+		At: h.orgPath("/" + id), ID: id, Name: name, Own: id == d.by.Org, Last: id == doorward.Default, Back: h.orgPath(""),
+		Users: h.inPath(id, "/users"), Keys: h.inPath(id, "/keys"), Workspaces: h.inPath(id, "/workspaces"),
+	}})
+}
+
+func (h *web) renameOrganization(d *desk) error {
+	o, err := h.Authority.RenameOrganization(d.r.Context(), d.by, d.r.PathValue("id"), d.r.PostForm.Get("name"))
+	if err != nil {
+		return err
+	}
+	return doneAt(d.w, h.orgPath("/"+o.ID), "organization-renamed")
+}
+
+func (h *web) askDeleteOrganization(d *desk) error {
+	id, name, err := h.organization(d)
+	if err != nil {
+		return err
+	}
+	at := h.orgPath("/" + id)
+	return h.ask(d.w, d.r, d.p, at, question{
+		Title: "Delete the organization " + name + "?", Action: at + "/delete", Button: "Delete the organization",
+		Will: "The organization and its workspaces are deleted for good, and its id is free for another. It is refused while anybody or an API key is in it. What its audit log says stays until its time is over.",
+	})
+}
+
+func (h *web) deleteOrganization(d *desk) error {
+	if err := h.Authority.DeleteOrganization(d.r.Context(), d.by, d.r.PathValue("id")); err != nil {
+		return err
+	}
+	return doneAt(d.w, h.orgPath(""), "organization-deleted")
+}
