@@ -198,3 +198,37 @@ func (w *window) tab(t *testing.T) *window {
 	}
 	return other
 }
+
+// TestJourneyOfAnInvitedPerson: an administrator makes a user and hands a link over; who opens it
+// chooses a password and is in. Nobody else ever knows it, and the link is good once.
+func TestJourneyOfAnInvitedPerson(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	d.setUp()
+	c := newChromium(t, strings.TrimPrefix(d.URL, "http://"))
+	admin, anna := c.window(t), c.window(t)
+	admin.open(d.URL + "/auth/login?next=%2Fauth%2Fadmin%2Fusers")
+	admin.signIn("root", rootPassword)
+	admin.press("Make a user")
+	admin.fill("username", "anna")
+	admin.press("Make the user")
+	admin.reads("anna", "#code=")
+	admin.shot("invite-shown")
+	link := evaluate[string](admin, `document.querySelector(".secret").textContent`)
+	anna.open(link)
+	anna.isAt(d.URL + "/auth/invite") // the code is out of the address
+	anna.shot("invite")
+	anna.fill("password", "one of her own")
+	anna.fill("password_again", "one of her own")
+	anna.press("Choose the password and sign in")
+	anna.open(d.URL + "/auth/account")
+	anna.reads("anna", "viewer")
+	stranger := c.window(t)
+	stranger.open(link)
+	stranger.fill("password", "one of somebody's own")
+	stranger.fill("password_again", "one of somebody's own")
+	if status := stranger.press("Choose the password and sign in"); status != http.StatusUnauthorized {
+		t.Errorf("the link again: status %d, %s", status, stranger.text())
+	}
+	d.signIn("anna", "one of her own")
+}
