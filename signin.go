@@ -48,7 +48,7 @@ func (a *Authority) signIn(ctx context.Context, by Caller, username, password st
 	}
 	s.AccessUntil = s.Ends // the cookie's expiry; the access token's is never later
 	by.Identity = Identity{Kind: KindUser, Subject: u.ID, Username: u.Username, Org: u.Org}
-	err = a.cfg.Store.SignIn(ctx, s, u.Version, c.counter, a.cfg.SessionLimit, by.Audit("session.create", s.ID, "signed in"))
+	err = a.cfg.Store.SignIn(ctx, s, u.Version, c.counter, a.cfg.SessionLimit, by.Audit(ActionSession, s.ID, "signed in"))
 	if err != nil {
 		a.forget(ctx, c)
 		return SignedIn{}, err
