@@ -43,6 +43,8 @@ type Config struct {
 
 	Log     *slog.Logger
 	Refused func(status int, message string) // told of every refusal, for the metrics
+
+	Refusals *Refusals // remembers them; nil for nobody
 }
 
 // Gate is the door. Make one with New; it is an http.Handler and safe for concurrent use.

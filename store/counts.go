@@ -16,7 +16,7 @@ const hourMillis = 3600000
 func hoursText(action string) string {
 	return `
 		SELECT time / 3600000, actor_kind, count(*) FROM audit
-		WHERE org || '' = $1 AND action = '` + action + `' AND time / 3600000 >= $2
+		WHERE org = $1 AND action = '` + action + `' AND time / 3600000 >= $2
 		GROUP BY time / 3600000, actor_kind`
 }
 

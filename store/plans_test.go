@@ -269,7 +269,7 @@ func TestEveryStatementUsesAnIndex(t *testing.T) {
 		"SEARCH audit USING INDEX audit_actor (<expr>=? AND actor=? AND time>? AND time<?)":              false,
 		"SEARCH audit USING INDEX audit_target (<expr>=? AND target=? AND time>? AND time<?)":            false,
 		"SEARCH audit USING INDEX audit_request (request_id=? AND <expr>=? AND time>? AND time<?)":       false,
-		"SEARCH audit USING INDEX audit_hours (<expr>=? AND action=? AND <expr>>?)":                      false, // counts
+		"SEARCH audit USING COVERING INDEX audit_hours (org=? AND action=? AND <expr>>?)":                false, // counts
 		"SEARCH l USING INDEX lockouts_locked (locked_until>?)":                                          false, // who is locked
 		"SEARCH u USING INDEX users_page (org=? AND canonical>? AND canonical<?)":                        false, // a search
 		"SEARCH memberships USING COVERING INDEX memberships_page (org=? AND workspace=? AND user_id>?)": false,
