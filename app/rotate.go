@@ -3,13 +3,13 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"doorward"
@@ -40,31 +40,19 @@ func (c *secretRotateCmd) Run(ctx context.Context, p *program, src *sources) err
 	if err != nil {
 		return err
 	}
-	const howTo = "give the new one as jwt.secret and the old one in jwt.previous_secrets, and restart (with several nodes: first the new one in jwt.previous_secrets on every node; docs/rotation.md)"
-	switch {
-	case l.Database.URL != nil:
-		return fmt.Errorf("with PostgreSQL the secret is given by a setting, so there is no file to rotate: %s", howTo)
-	}
-	given := fmt.Errorf("%s is given, so the secret file does not sign: %s", l.where("jwt.secret"), howTo)
-	if l.JWTSecret != nil && !keyFiles(l.Settings) {
-		return given
+	if why := cannotRotate(l.Settings, l.where("jwt.secret")); why != "" {
+		return errors.New(why)
 	}
 	kept, err := openBeside(ctx, l.Settings, time.Now)
 	if err != nil {
 		return err
 	}
 	defer kept.Close() //nolint:errcheck // what was acknowledged is durable without it
-	done, err := rotateSecret(ctx, l.Settings, kept, c.Now, p.random, time.Now())
+	done, err := rotate(ctx, l.Settings, kept, rotatedByHand(), c.Now, p.random, time.Now(), l.where("jwt.secret"))
 	if err != nil {
 		return err
 	}
-	if done.KeyID == "" {
-		if len(done.KeyPairs) == 0 {
-			return given
-		}
-		p.warn(given.Error())
-	}
-	for _, w := range done.warnings {
+	for _, w := range done.Warnings {
 		p.warn(w)
 	}
 	if c.Now && len(l.JWTPreviousSecrets) > 0 {
@@ -77,54 +65,81 @@ func (c *secretRotateCmd) Run(ctx context.Context, p *program, src *sources) err
 	return err
 }
 
-// rotated is what a rotation came to. It holds no secret.
-type rotated struct {
-	KeyID    string        `json:"kid"`                 // of the secret, which signs from now on; empty where it stays
-	KeyPairs []string      `json:"key_pairs,omitempty"` // the kids of those that sign from now on
-	Previous []acceptedKey `json:"previous"`            // what these have signed is still accepted
-	warnings []string
-}
+// howToRotate is what to do about a secret that is given by a setting.
+const howToRotate = "give the new one as jwt.secret and the old one in jwt.previous_secrets, and restart (with several nodes: first the new one in jwt.previous_secrets on every node; docs/rotation.md)"
 
-type acceptedKey struct {
-	KeyID string    `json:"kid"`
-	Until time.Time `json:"until"`
-}
-
-// String says it in one line.
-func (r rotated) String() string {
-	var words []string
-	for _, p := range r.Previous {
-		words = append(words, fmt.Sprintf("what kid %s has signed is accepted until %s", p.KeyID, p.Until.Format(time.RFC3339)))
-	}
-	if words == nil {
-		words = []string{"what was signed before is refused"}
-	}
-	what, kids := "the signing secret was rotated: kid %s signs from now on; %s", strings.Join(append([]string{r.KeyID}, r.KeyPairs...), ", kid ")
+// cannotRotate is why there is nothing to rotate and what to do instead; empty where there may
+// be. where is the name of what gives the secret.
+func cannotRotate(s Settings, where string) string {
 	switch {
-	case r.KeyID == "":
-		what, kids = "the key pairs were rotated: kid %s signs from now on; %s", strings.Join(r.KeyPairs, ", kid ")
-	case len(r.KeyPairs) > 0:
-		what = "the signing secret and the key pairs were rotated: kid %s sign from now on; %s"
+	case s.Database.URL != nil:
+		return "with PostgreSQL the secret is given by a setting, so there is no file to rotate: " + howToRotate
+	case s.JWTSecret != nil && !keyFiles(s):
+		return secretGiven(where)
 	}
-	return fmt.Sprintf(what, kids, strings.Join(words, "; "))
+	return ""
+}
+
+func secretGiven(where string) string {
+	return where + " is given, so the secret file does not sign: " + howToRotate
+}
+
+// rotate is rotateSecret for those who may be told why nothing, or not all, was rotated.
+func rotate(ctx context.Context, s Settings, kept doorward.Store, entry doorward.AuditEntry, atOnce bool, random io.Reader, now time.Time, where string) (doorward.Rotated, error) {
+	done, err := rotateSecret(ctx, s, kept, entry, atOnce, random, now)
+	if err != nil || done.KeyID != "" {
+		return done, err
+	}
+	if len(done.KeyPairs) == 0 {
+		return done, doorward.Conflict("%s", secretGiven(where))
+	}
+	done.Warnings = append([]string{secretGiven(where)}, done.Warnings...)
+	return done, nil
+}
+
+// rotatedByHand is the entry of a rotation by the command line.
+func rotatedByHand() doorward.AuditEntry { return auditByHand(doorward.ActionRotate, "", "") }
+
+// rotateKeys is the rotation by the server's own pages and doors; nil where there is nothing to
+// rotate, with why.
+func (h *house) rotateKeys() (rotation func(context.Context, doorward.AuditEntry, bool) (doorward.Rotated, error), why string) {
+	const where = "jwt.secret"
+	if why := cannotRotate(h.settings, where); why != "" {
+		return nil, why
+	}
+	return func(ctx context.Context, entry doorward.AuditEntry, atOnce bool) (doorward.Rotated, error) {
+		done, err := rotate(ctx, h.settings, h.store, entry, atOnce, rand.Reader, h.now(), where)
+		if told := new(doorward.Error); err != nil && !errors.As(err, &told) {
+			h.log.ErrorContext(ctx, "cannot rotate what signs", "err", err, "request_id", entry.RequestID)
+			return done, doorward.Conflict("what signs could not be rotated; the log of the server says why")
+		}
+		if err != nil {
+			return done, err
+		}
+		for _, w := range done.Warnings {
+			h.log.WarnContext(ctx, w)
+		}
+		return done, nil
+	}, ""
 }
 
 // rotateSecret replaces the secret in the file by a new one, lets the database know, and
 // through it the server. Of several calls at the same time each waits for the one before.
-func rotateSecret(ctx context.Context, s Settings, kept doorward.Store, atOnce bool, random io.Reader, now time.Time) (rotated, error) {
+func rotateSecret(ctx context.Context, s Settings, kept doorward.Store, entry doorward.AuditEntry, atOnce bool, random io.Reader, now time.Time) (doorward.Rotated, error) {
 	unlock, err := lockSecrets(ctx, s.DataDir)
 	if err != nil {
-		return rotated{}, err
+		return doorward.Rotated{}, err
 	}
 	defer unlock()
 	r, err := planRotation(ctx, s, kept, atOnce, random, now)
 	if err != nil {
-		return rotated{}, err
+		return doorward.Rotated{}, err
 	}
+	r.entry = entry
 	for _, step := range r.steps() {
 		// Who interrupts a command does not mean half of it.
 		if err := step(context.WithoutCancel(ctx)); err != nil {
-			return rotated{}, err
+			return doorward.Rotated{}, err
 		}
 	}
 	return r.done(), nil
@@ -133,9 +148,10 @@ func rotateSecret(ctx context.Context, s Settings, kept doorward.Store, atOnce b
 // rotation is a change of secret that has been decided on. Nothing is written before its steps.
 type rotation struct {
 	store    doorward.Store
-	path     string      // of the secret file
-	previous string      // of the file of previous secrets
-	owner    fs.FileInfo // of the secret file, whose owner the new files get
+	entry    doorward.AuditEntry // of what is done; its target is found out
+	path     string              // of the secret file
+	previous string              // of the file of previous secrets
+	owner    fs.FileInfo         // of the secret file, whose owner the new files get
 	atOnce   bool
 	fresh    doorward.Secret
 	keep     []doorward.SigningKey
@@ -336,24 +352,25 @@ func (r *rotation) tell(ctx context.Context) error {
 		r.signing.HS256Until = time.Time{}
 	}
 	kid := r.signing.String()
-	if err := r.store.SetKeyID(ctx, kid, auditByHand("secret.rotate", kid, "")); err != nil {
+	r.entry.Target = kid
+	if err := r.store.SetKeyID(ctx, kid, r.entry); err != nil {
 		return fmt.Errorf("the secret was replaced, but a running server could not be told, and goes on with the one before: restart it (%w)", err)
 	}
 	return nil
 }
 
-func (r *rotation) done() rotated {
-	done := rotated{Previous: []acceptedKey{}, warnings: r.warnings}
+func (r *rotation) done() doorward.Rotated {
+	done := doorward.Rotated{Previous: []doorward.AcceptedKey{}, Warnings: r.warnings}
 	if r.fresh != nil {
 		done.KeyID = doorward.KeyID(r.fresh)
 	}
 	for _, k := range r.keep {
-		done.Previous = append(done.Previous, acceptedKey{KeyID: doorward.KeyID(k.Secret), Until: k.Until})
+		done.Previous = append(done.Previous, doorward.AcceptedKey{KeyID: doorward.KeyID(k.Secret), Until: k.Until})
 	}
 	for _, k := range r.keys {
 		done.KeyPairs = append(done.KeyPairs, k.fresh.Current.Public().KeyID)
 		for _, o := range k.fresh.Others {
-			done.Previous = append(done.Previous, acceptedKey{KeyID: o.KeyID, Until: o.Until})
+			done.Previous = append(done.Previous, doorward.AcceptedKey{KeyID: o.KeyID, Until: o.Until})
 		}
 	}
 	return done

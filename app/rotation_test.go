@@ -48,10 +48,10 @@ func (d *door) beside(s Settings) *store.Store {
 }
 
 // rotate does what the command secret rotate does, by the door's clock.
-func (d *door) rotate(atOnce bool) rotated {
+func (d *door) rotate(atOnce bool) doorward.Rotated {
 	d.t.Helper()
 	s := d.settings()
-	done, err := rotateSecret(d.t.Context(), s, d.beside(s), atOnce, rand.Reader, d.clock.now())
+	done, err := rotateSecret(d.t.Context(), s, d.beside(s), rotatedByHand(), atOnce, rand.Reader, d.clock.now())
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -303,7 +303,7 @@ func TestARunningServerPicksTheSecretUp(t *testing.T) {
 	access, refresh := d.exchange(machineToken, "app")
 	var took []time.Duration
 	for range 5 {
-		var done rotated
+		var done doorward.Rotated
 		if err := json.Unmarshal([]byte(doorwardPrints(t, "secret", "rotate", "--data-dir", dir, "--json")), &done); err != nil {
 			t.Fatal(err)
 		}
@@ -378,7 +378,7 @@ func TestRotationsAtTheSameTimeLoseNoSecret(t *testing.T) {
 	for range 8 {
 		kept := d.beside(s)
 		all.Go(func() {
-			done, err := rotateSecret(t.Context(), s, kept, false, rand.Reader, d.clock.now())
+			done, err := rotateSecret(t.Context(), s, kept, rotatedByHand(), false, rand.Reader, d.clock.now())
 			if err != nil {
 				t.Error(err)
 			}
@@ -636,7 +636,7 @@ func TestKM3AnUnusableFileOfPreviousSecretsIsRefused(t *testing.T) {
 			}
 			for _, atOnce := range []bool{false, true} {
 				s := d.settings()
-				if _, err := rotateSecret(t.Context(), s, d.beside(s), atOnce, rand.Reader, time.Now()); err == nil || !strings.Contains(err.Error(), c.want) {
+				if _, err := rotateSecret(t.Context(), s, d.beside(s), rotatedByHand(), atOnce, rand.Reader, time.Now()); err == nil || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("rotate says %v, want %q", err, c.want)
 				}
 			}
@@ -826,16 +826,16 @@ func TestRotationOfAFileThatDoesNotSign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = rotateSecret(t.Context(), s, d.beside(s), false, rand.Reader, d.clock.now())
+	_, err = rotateSecret(t.Context(), s, d.beside(s), rotatedByHand(), false, rand.Reader, d.clock.now())
 	if err == nil || !strings.Contains(err.Error(), "signs with another secret (kid "+kidOf(t, access)+")") || !strings.Contains(err.Error(), "if jwt.secret is given to it, rotate that") {
 		t.Errorf("got %v", err)
 	}
 	if b, err := os.ReadFile(d.secretFile()); err != nil || !bytes.Equal(b, before) {
 		t.Errorf("the file was replaced; %v", err)
 	}
-	done, err := rotateSecret(t.Context(), s, d.beside(s), true, rand.Reader, d.clock.now())
-	if err != nil || len(done.warnings) != 1 || !strings.Contains(done.warnings[0], "what that has signed is still accepted") {
-		t.Errorf("%v, %v", done.warnings, err)
+	done, err := rotateSecret(t.Context(), s, d.beside(s), rotatedByHand(), true, rand.Reader, d.clock.now())
+	if err != nil || len(done.Warnings) != 1 || !strings.Contains(done.Warnings[0], "what that has signed is still accepted") {
+		t.Errorf("%v, %v", done.Warnings, err)
 	}
 	d.do("GET", "/auth/validate", bearer(access)).want(http.StatusOK)
 }

@@ -248,6 +248,7 @@ func (h *house) openAuthority(ctx context.Context, current doorward.Secret, prev
 	if err != nil {
 		return err
 	}
+	rotation, why := h.rotateKeys()
 	h.authority, err = doorward.New(ctx, doorward.Config{
 		Store: h.store, Keys: keys, Salt: salt, Hasher: hasher,
 		Credentials: configuredCredentials(s), OpenAllowed: openAllowed(s), KeyPrefix: s.KeyPrefix,
@@ -259,7 +260,7 @@ func (h *house) openAuthority(ctx context.Context, current doorward.Secret, prev
 		Passwords:    doorward.PasswordPolicy{MinLength: s.PasswordMinLength},
 		OutliveToken: s.StreamsOutliveToken,
 		MaxStaleness: s.MaxStaleness, AuditRetention: s.AuditRetention,
-		ReloadKeys: h.reloadKeys(salt), AssertionIssuer: assertionIssuer(s),
+		ReloadKeys: h.reloadKeys(salt), RotateKeys: rotation, NoRotation: why, AssertionIssuer: assertionIssuer(s),
 		Now: h.now, Rand: rand.Reader, Log: h.log,
 	})
 	if err != nil {
