@@ -330,10 +330,18 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 	if s.AuthEnabled != nil && !*s.AuthEnabled {
 		health.Warnings = append(health.Warnings, "auth.enabled=false: the service is open to all")
 	}
+	running := &gate.Running{Authority: h.authority, Refusals: gate.NewRefusals(h.now()), Health: health.Report}
+	for i, full := range inFull(s.behind()) {
+		name := full // of the sample service
+		if all := s.behind(); len(all) > 0 {
+			name = all[i].Name
+		}
+		running.Upstreams = append(running.Upstreams, gate.UpstreamNames{Name: name, Full: full})
+	}
 	g, err := gate.New(gate.Config{
-		Authority: h.authority, Carry: carry, SignInPage: web.SignInPage(s.PathPrefix), SetupPage: web.SetupPage(s.PathPrefix),
+		Authority: h.authority, Carry: carry, Running: running, SignInPage: web.SignInPage(s.PathPrefix), SetupPage: web.SetupPage(s.PathPrefix),
 		Rules: gate.Rules{
-			Doors: doors(s, h.authority, health, h.metrics.handler()), Prefix: s.PathPrefix,
+			Doors: doors(s, h.authority, running, health, h.metrics.handler()), Prefix: s.PathPrefix,
 			Routes: s.Routes, Upstreams: patternsOf(s.behind()),
 			Disabled: s.AuthEnabled != nil && !*s.AuthEnabled,
 		},
@@ -350,8 +358,8 @@ func (h *house) openGate(carry func(http.ResponseWriter, *http.Request, *gate.Pa
 }
 
 // doors is the table of all that is ours to answer.
-func doors(s Settings, a *doorward.Authority, health *api.Health, metrics http.Handler) []gate.Door {
-	c := api.Config{Authority: a, Prefix: s.PathPrefix, CookieName: s.CookieName, Health: health, HealthPath: s.HealthPath}
+func doors(s Settings, a *doorward.Authority, running *gate.Running, health *api.Health, metrics http.Handler) []gate.Door {
+	c := api.Config{Authority: a, Running: running, Prefix: s.PathPrefix, CookieName: s.CookieName, Health: health, HealthPath: s.HealthPath}
 	if s.publishesKeys() {
 		c.JWKSPath = s.JWKSPath
 	}
@@ -365,7 +373,7 @@ func doors(s Settings, a *doorward.Authority, health *api.Health, metrics http.H
 
 // doorsOf is that table to look at, with nobody behind the doors.
 func doorsOf(s Settings) []gate.Door {
-	return doors(s, nil, &api.Health{}, http.NotFoundHandler())
+	return doors(s, nil, nil, &api.Health{}, http.NotFoundHandler())
 }
 
 // runBeside starts what runs beside the requests; the function returned stops it and waits.

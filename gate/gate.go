@@ -44,7 +44,7 @@ type Config struct {
 	Log     *slog.Logger
 	Refused func(status int, message string) // told of every refusal, for the metrics
 
-	Refusals *Refusals // remembers them; nil for nobody
+	Running *Running // is told how the door stands, and its Refusals what it refuses; nil for nobody
 }
 
 // Gate is the door. Make one with New; it is an http.Handler and safe for concurrent use.
@@ -95,6 +95,9 @@ func New(c Config) (*Gate, error) {
 		if err := g.origins.AddTrustedOrigin(o); err != nil {
 			return nil, fmt.Errorf("trusted_origins: %w", err)
 		}
+	}
+	if c.Running != nil {
+		c.Running.stand(policy)
 	}
 	return g, nil
 }

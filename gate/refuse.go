@@ -50,8 +50,8 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 	}
 	g.Log.LogAttrs(r.Context(), level, "refused", attrs...)
 	g.Refused(status, e.Message)
-	if g.Refusals != nil {
-		g.Refusals.keep(g.Authority.Now(), Refusal{
+	if g.Running != nil {
+		g.Running.Refusals.keep(g.Authority.Now(), Refusal{
 			RequestID: p.RequestID, Method: r.Method, Path: p.Path, Rule: rule, Status: status, Error: e.Message, Client: p.Client,
 			Subject: p.Identity.Subject, Username: p.Identity.Username, Role: p.Identity.Role, Org: p.Identity.Org,
 		})
