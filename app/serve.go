@@ -367,7 +367,7 @@ func doors(s Settings, a *doorward.Authority, running *gate.Running, health *api
 		c.Metrics, c.MetricsPath = metrics, s.MetricsPath
 	}
 	return append(api.Doors(c), web.Doors(web.Config{
-		Authority: a, Prefix: s.PathPrefix, CookieName: s.CookieName, MinPassword: s.PasswordMinLength,
+		Authority: a, Running: running, Prefix: s.PathPrefix, CookieName: s.CookieName, MinPassword: s.PasswordMinLength, Look: s.Look,
 	})...)
 }
 

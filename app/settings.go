@@ -9,6 +9,7 @@ import (
 
 	"doorward"
 	"doorward/gate"
+	"doorward/web"
 )
 
 // Settings is everything that can be set, parsed and valid. The table below gives each
@@ -65,6 +66,7 @@ type Settings struct {
 	AuditRetention    time.Duration
 
 	Limits Limits
+	Look   web.Look
 
 	SampleCommand []string // program and arguments; nil for the built-in
 	SampleTimeout time.Duration
@@ -281,6 +283,7 @@ func (s *Settings) table() []group {
 				set:  text(&s.PasswordMinLength, integer(1, 256))},
 		}},
 		{"Limits", s.Limits.rows()},
+		{"How our pages look", s.lookRows()},
 		{"Our own paths and names", []setting{
 			{key: "paths.prefix", unset: "none", metavar: "PATH",
 				help: "path below which our own pages and endpoints are",

@@ -85,6 +85,13 @@ var truthAsks = map[string]struct{ path, body string }{
 	"GET /api/auth/audit":            {},
 	"GET /api/auth/activity":         {},
 
+	"GET /api/auth/overview":             {},
+	"GET /api/auth/refusals":             {},
+	"GET /api/auth/routes":               {},
+	"GET /api/auth/explain":              {path: "/api/auth/explain?path=/x"},
+	"GET /api/auth/signing-keys":         {},
+	"POST /api/auth/signing-keys/rotate": {},
+
 	"GET /health":       {},
 	"GET /health/live":  {},
 	"GET /health/ready": {},
@@ -99,6 +106,7 @@ var truthAsks = map[string]struct{ path, body string }{
 	"POST /auth/password":        {},
 	"GET /.well-known/jwks.json": {},
 	"GET /auth/style.css":        {},
+	"GET /auth/logo":             {},
 
 	"GET /auth/account":                      {},
 	"POST /auth/account/sign-out":            {},
@@ -111,6 +119,16 @@ var truthAsks = map[string]struct{ path, body string }{
 	"POST /auth/account/keys/{id}/revoke":    {path: "/auth/account/keys/KEY/revoke"},
 	"POST /auth/account/keys/{id}/rotate":    {path: "/auth/account/keys/KEY/rotate"},
 	"GET /auth/account/activity":             {},
+
+	"GET /auth/admin":                     {},
+	"GET /auth/admin/routes":              {},
+	"GET /auth/admin/refusals":            {},
+	"GET /auth/admin/audit":               {},
+	"GET /auth/admin/signing":             {},
+	"GET /auth/admin/signing/rotate":      {},
+	"POST /auth/admin/signing/rotate":     {},
+	"GET /auth/admin/signing/rotate-now":  {},
+	"POST /auth/admin/signing/rotate-now": {},
 }
 
 // serviceAsks are the rows of the service behind.

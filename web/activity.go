@@ -24,7 +24,7 @@ func eventsOf(me string, page []doorward.AuditRecord) []event {
 	var all []event
 	for _, r := range page {
 		e := event{
-			When: stampOf(r.Time), What: inWordsOf(r.Action), Address: r.Address, Detail: r.Detail, Request: r.RequestID, Who: nameOf(r.AuditEntry),
+			When: stampOf(r.Time), What: whatOf(r.AuditEntry), Address: r.Address, Detail: r.Detail, Request: r.RequestID, Who: nameOf(r.AuditEntry),
 		}
 		if me != "" && (r.Actor == me || r.Actor == "" && strings.HasPrefix(r.Action, "user.")) {
 			e.Who = ""
@@ -60,6 +60,8 @@ var actions = map[string]string{
 	"user.delete":         "User deleted",
 	"user.unlock":         "Account unlocked",
 	"user.password":       "Password changed",
+	"user.explain":        "Asked what the door makes of somebody",
+	"backup.create":       "Backup made",
 	"key.create":          "API key created",
 	"key.rotate":          "API key rotated",
 	"key.revoke":          "API key revoked",
@@ -80,6 +82,14 @@ func inWordsOf(action string) string {
 		return words
 	}
 	return action
+}
+
+// whatOf says what was done.
+func whatOf(e doorward.AuditEntry) string {
+	if e.Action == doorward.ActionSession && e.ActorKind != doorward.KindUser {
+		return "Session begun" // a machine's
+	}
+	return inWordsOf(e.Action)
 }
 
 type activityView struct {

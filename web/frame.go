@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"strings"
 
 	"doorward"
 	"doorward/gate"
@@ -24,14 +25,36 @@ type section struct {
 // accountPath is where people look after what is their own.
 func (h *web) accountPath(rest string) string { return h.Prefix + "/auth/account" + rest }
 
-// frameOf makes the frame for who asks; at is the section that is shown.
+// adminPath is where administrators look after what is everybody's.
+func (h *web) adminPath(rest string) string { return h.Prefix + "/auth/admin" + rest }
+
+// inPath is where the pages about an organization stand.
+func (h *web) inPath(org, rest string) string { return h.adminPath("/in/" + org + rest) }
+
+// frameOf makes the frame for who asks; at is the section that is shown. There are two sets of
+// sections, one's own and those of administration, each with a way to the other, so that neither is long.
 func (h *web) frameOf(p *gate.Pass, at string) *frame {
 	f := &frame{Username: p.Identity.Username, Role: string(p.Identity.Role), SignOut: h.accountPath("/sign-out")}
 	add := func(to, title string) { f.Sections = append(f.Sections, section{to, title, to == at}) }
-	add(h.accountPath(""), "Account")
-	add(h.accountPath("/sessions"), "Sessions")
-	add(h.accountPath("/keys"), "API keys")
-	add(h.accountPath("/activity"), "Activity")
+	switch admin := p.Identity.Role.AtLeast(doorward.Admin); {
+	case admin && strings.HasPrefix(at, h.adminPath("")):
+		add(h.accountPath(""), "Your account")
+		add(h.adminPath(""), "Overview")
+		add(h.adminPath("/audit"), "Audit")
+		add(h.adminPath("/refusals"), "Refusals")
+		add(h.adminPath("/routes"), "Routes")
+		if p.Identity.Role == doorward.Superadmin {
+			add(h.adminPath("/signing"), "Signing keys")
+		}
+	default:
+		add(h.accountPath(""), "Account")
+		add(h.accountPath("/sessions"), "Sessions")
+		add(h.accountPath("/keys"), "API keys")
+		add(h.accountPath("/activity"), "Activity")
+		if admin {
+			add(h.adminPath(""), "Administration")
+		}
+	}
 	return f
 }
 
@@ -52,6 +75,8 @@ var said = map[string]string{
 	"sessions-ended":   "All your other sessions have ended.",
 	"key-revoked":      "The key is revoked, and what was begun with it has ended.",
 	"password-changed": "Your password is changed. All your other sessions have ended.",
+
+	"keys-rotated": "New keys sign from now on. Nobody was signed out.",
 }
 
 // doneAt sends the browser back to a page, which says what was done.

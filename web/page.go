@@ -26,7 +26,7 @@ func readPages() pages {
 		return template.Must(template.ParseFS(sources, "pages/layout.html", "pages/parts.html", "pages/"+name+".html"))
 	}
 	all := pages{login: page("login"), setup: page("setup"), password: page("password"), notice: page("notice"), framed: map[string]*template.Template{}}
-	for _, name := range []string{"account", "sessions", "keys", "key-shown", "activity", "ask", "refused"} {
+	for _, name := range []string{"account", "sessions", "keys", "key-shown", "activity", "ask", "refused", "overview", "routes", "refusals", "audit", "signing"} {
 		all.framed[name] = page(name)
 	}
 	return all
@@ -39,6 +39,7 @@ type view struct {
 	Field   string // which field it is about; empty for none, or all
 	Style   string // where the stylesheet is
 	Script  string // where the script is; empty for none
+	Brand   brand  // whose page it is
 	Frame   *frame // around the pages of who is signed in
 	Done    string // what has just been done, in words
 	Content any
@@ -48,8 +49,14 @@ type view struct {
 // script, no frame around it, no other site.
 const contentPolicy = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// scriptPolicy is for the one page that has a script, a file of ours.
-const scriptPolicy = contentPolicy + "; script-src 'self'"
+// What a page may load beside that, where it does: a file of ours each.
+const (
+	andScript  = "; script-src 'self'"
+	andPicture = "; img-src 'self'"
+)
+
+// picturePolicy is for a picture that is opened by itself: nothing in it runs or loads anything.
+const picturePolicy = "default-src 'none'; sandbox; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // guard sets what every answer of ours to a browser carries.
 func guard(h http.Header, p *gate.Pass) {
@@ -67,15 +74,21 @@ func guard(h http.Header, p *gate.Pass) {
 // show answers with a page.
 func (h *web) show(w http.ResponseWriter, p *gate.Pass, status int, t *template.Template, v view) error {
 	v.Style = h.Prefix + stylePath + "?v=" + h.style.version
+	v.Brand = h.brand()
 	var body bytes.Buffer
 	if err := t.ExecuteTemplate(&body, "layout.html", v); err != nil {
 		return err
 	}
 	header := w.Header()
 	guard(header, p)
+	policy := contentPolicy
 	if v.Script != "" {
-		header.Set("Content-Security-Policy", scriptPolicy)
+		policy += andScript
 	}
+	if v.Brand.Logo != "" {
+		policy += andPicture
+	}
+	header.Set("Content-Security-Policy", policy)
 	header.Set("Content-Type", "text/html; charset=utf-8")
 	header.Set("Content-Length", strconv.Itoa(body.Len()))
 	w.WriteHeader(status)
