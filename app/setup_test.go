@@ -146,7 +146,7 @@ func TestTheSetupPageIsGuarded(t *testing.T) {
 			t.Errorf("%s %q", name, got)
 		}
 	}
-	link := regexp.MustCompile(`<script src="(/door/auth/setup\.js\?v=[0-9a-f]{16})" defer></script>`).FindStringSubmatch(a.body)
+	link := regexp.MustCompile(`<script src="(/door/auth/page\.js\?v=[0-9a-f]{16})" defer></script>`).FindStringSubmatch(a.body)
 	if link == nil || strings.Count(a.body, "<script") != 1 || regexp.MustCompile(` on[a-z]+=| style=`).MatchString(a.body) {
 		t.Fatalf("the page: %s", a.body)
 	}

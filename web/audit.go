@@ -63,17 +63,18 @@ func (h *web) showAudit(w http.ResponseWriter, r *http.Request, p *gate.Pass) er
 	for i, e := range eventsOf("", page) {
 		entry := page[i].AuditEntry
 		v.Events = append(v.Events, auditEvent{
-			event: e, WhoTo: h.userPage(entry.Actor, entry.Org), Target: entry.Target, TargetTo: h.userPage(entry.Target, entry.Org), RequestTo: requestFilter(at, entry.RequestID),
+			event: e, WhoTo: filterBy(at, "actor", entry.Actor), Target: entry.Target, TargetTo: h.userPage(entry.Target, entry.Org), RequestTo: filterBy(at, "request_id", entry.RequestID),
 		})
 	}
 	return h.framed(w, r, p, http.StatusOK, "audit", at, view{Title: "Audit", Content: v})
 }
 
-func requestFilter(at, id string) string {
-	if id == "" {
+// filterBy is where what one field is alike in is listed; empty where it is empty.
+func filterBy(at, name, value string) string {
+	if value == "" {
 		return ""
 	}
-	return at + "?" + asQuery(field{"request_id", id})
+	return at + "?" + asQuery(field{name, value})
 }
 
 // auditChoices are the actions to choose from: each, and each family of them.
