@@ -11,7 +11,6 @@ type chart struct {
 	ID, Title string
 	Total     int64
 	Most      int64
-	Width     int
 	Bars      []bar
 	From, To  string // under its two ends
 	Text      string // all that it shows, in a sentence
@@ -19,15 +18,14 @@ type chart struct {
 
 // bar is one of them, in the units of the drawing; those of height 0 are left out.
 type bar struct {
-	X, Y, Height int
-	Text         string
+	X, Y, Width, Height int
+	Text                string
 }
 
-// The measures of a chart, in the units of the drawing.
+// The measures of a chart, in the units of the drawing; pages/parts.html has them too.
 const (
-	barStep   = 16
-	barWidth  = 12
-	barHeight = 72
+	chartWidth = 480
+	barHeight  = 72
 )
 
 // series is what is counted in each of some spans of time, all as long, oldest first.
@@ -62,7 +60,7 @@ func (s series) sum(each func(add func(hour time.Time, n int64))) []int64 {
 
 // chart draws counts, one for each span.
 func (s series) chart(id, title string, counts []int64) chart {
-	c := chart{ID: id, Title: title, Width: len(counts) * barStep, From: s.name(0), To: s.name(len(counts) - 1)}
+	c := chart{ID: id, Title: title, From: s.name(0), To: s.name(len(counts) - 1)}
 	at := 0
 	for i, n := range counts {
 		if c.Total += n; n > c.Most {
@@ -74,8 +72,8 @@ func (s series) chart(id, title string, counts []int64) chart {
 			continue
 		}
 		// At least a stroke: what there was must be seen beside the most there was.
-		height := max(2, int(n*barHeight/c.Most))
-		c.Bars = append(c.Bars, bar{X: i * barStep, Y: barHeight - height, Height: height, Text: fmt.Sprintf("%s: %d", s.name(i), n)})
+		height, step := max(2, int(n*barHeight/c.Most)), chartWidth/len(counts)
+		c.Bars = append(c.Bars, bar{X: i * step, Y: barHeight - height, Width: step * 3 / 4, Height: height, Text: fmt.Sprintf("%s: %d", s.name(i), n)})
 	}
 	if c.Total == 0 {
 		c.Text = "None."

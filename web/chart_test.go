@@ -24,7 +24,7 @@ func TestCharts(t *testing.T) {
 		t.Fatalf("%+v", c)
 	}
 	for _, b := range c.Bars {
-		if b.Height < 2 || b.Y < 0 || b.Y+b.Height != barHeight || b.X < 0 || b.X+barWidth > c.Width {
+		if b.Height < 2 || b.Y < 0 || b.Y+b.Height != barHeight || b.X < 0 || b.Width < 2 || b.X+b.Width > chartWidth {
 			t.Errorf("%+v", b)
 		}
 	}
