@@ -10,14 +10,13 @@ import (
 
 // overviewBody is how it goes at the door.
 type overviewBody struct {
-	Now         time.Time    `json:"now"`
-	Hours       []hourBody   `json:"hours"` // of the last 30 days, oldest first, UTC; those in which there was nothing are left out
-	Locked      []lockedBody `json:"locked"`
-	MoreLocked  bool         `json:"more_locked"`
-	Refusals    *refusedBody `json:"refusals,omitempty"` // of this server; superadmins alone are told
-	Health      healthBody   `json:"health"`
-	OpenToAll   bool         `json:"auth_disabled"`
-	RefusalKept int          `json:"refusals_kept"` // how many of the newest can be looked up by their request id
+	Now        time.Time    `json:"now"`
+	Hours      []hourBody   `json:"hours"` // of the last 30 days, oldest first, UTC; those in which there was nothing are left out
+	Locked     []lockedBody `json:"locked"`
+	MoreLocked bool         `json:"more_locked"`
+	Refusals   *refusedBody `json:"refusals,omitempty"` // of this server; superadmins alone are told
+	Health     healthBody   `json:"health"`
+	OpenToAll  bool         `json:"auth_disabled"`
 }
 
 type hourBody struct {
@@ -55,7 +54,7 @@ func (a *api) overview(w http.ResponseWriter, r *http.Request, p *gate.Pass) err
 	}
 	body := overviewBody{
 		Now: o.Now.Truncate(time.Second), Hours: []hourBody{}, Locked: []lockedBody{}, MoreLocked: o.More,
-		Health: healthOf(a.Running.Health(r.Context())), OpenToAll: a.Running.Disabled(), RefusalKept: gate.KeptRefusals,
+		Health: healthOf(a.Running.Health(r.Context())), OpenToAll: a.Running.Disabled(),
 	}
 	for _, h := range o.Hours {
 		body.Hours = append(body.Hours, hourBody(h))
