@@ -31,7 +31,7 @@ type Overview struct {
 // What an overview tells at the most.
 const (
 	OverviewDays   = 30
-	OverviewLocked = 100
+	OverviewLocked = 50
 )
 
 // Overview tells how it goes in the organization that by acts in: sign-ins, failures and

@@ -457,16 +457,13 @@ func TestOperationPagesAreSmall(t *testing.T) {
 	d := newDoor(t, settingsFile(t, threeTokens+rules), "lockout.attempts=1")
 	d.clock.freeze(time.Now())
 	root := bearer(d.setUp())
-	for i := range 120 {
+	for i := range 60 {
 		d.do("POST", "/api/auth/users", root, jsonOf(map[string]string{"username": fmt.Sprintf("%s-%03d", strings.Repeat("n", 60), i), "password": "password of n", "role": "viewer"})).want(http.StatusCreated)
 	}
 	d.set("rate_limits.enabled=false")
 	d.restart()
-	for i := range 120 {
+	for i := range 60 {
 		d.do("POST", "/api/auth/login", jsonBody(credentialsJSON(fmt.Sprintf("%s-%03d", strings.Repeat("n", 60), i), "x"))).want(http.StatusUnauthorized)
-	}
-	for range 30 {
-		d.do("GET", "/"+strings.Repeat("%22", 400))
 	}
 	for hour := range 40 * 24 {
 		if hour%7 == 0 {
@@ -474,12 +471,19 @@ func TestOperationPagesAreSmall(t *testing.T) {
 			d.signIn("root", rootPassword)
 		}
 	}
-	for i := range 120 { // locked again, now
+	for i := range 60 { // locked again, now
 		d.do("POST", "/api/auth/login", jsonBody(credentialsJSON(fmt.Sprintf("%s-%03d", strings.Repeat("n", 60), i), "x"))).want(http.StatusUnauthorized)
+	}
+	token, _ := d.signIn("root", rootPassword)
+	for i := range 40 {
+		d.do("POST", "/api/auth/keys", bearer(token), jsonOf(map[string]string{"name": strings.Repeat(`"`, 126) + strconv.Itoa(i+10), "role": "viewer"})).want(http.StatusCreated)
+	}
+	for range 30 {
+		d.do("GET", "/%e2%80%ae"+strings.Repeat("%22", 400))
 	}
 	b := d.signedIn(t, "root", rootPassword)
 	beside := len(b.load("/auth/style.css").body) + len(b.load("/auth/page.js").body)
-	for _, at := range append(operationPages, "/auth/admin/routes?path=/"+strings.Repeat("%22", 250), "/auth/admin/audit?actor="+strings.Repeat("%22", 250)) {
+	for _, at := range append(operationPages, "/auth/admin/routes?path=/"+strings.Repeat("%22", 250), "/auth/admin/audit?actor="+strings.Repeat("%22", 250), "/auth/admin/audit?action=key.create") {
 		n := beside + len(b.load(at).says(http.StatusOK, "").body)
 		t.Logf("%.60s takes %d bytes", at, n)
 		if n > 60<<10 {

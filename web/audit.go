@@ -33,7 +33,7 @@ type auditEvent struct {
 }
 
 // auditRows is how many entries a page lists, each as long as what it records.
-const auditRows = 40
+const auditRows = 30
 
 // showAudit lists the audit log of the organization that the caller acts in.
 func (h *web) showAudit(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
