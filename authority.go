@@ -128,6 +128,12 @@ func New(ctx context.Context, c Config) (*Authority, error) {
 	return a, nil
 }
 
+// WithDefaults returns c with the documented default wherever it says nothing.
+func (c Config) WithDefaults() Config {
+	c.setDefaults()
+	return c
+}
+
 func (c *Config) setDefaults() {
 	setDefault(&c.AccessLife, 24*time.Hour)
 	setDefault(&c.RefreshLife, 7*24*time.Hour)

@@ -3,6 +3,8 @@
 //
 //	Presented --Authority.Authenticate--> Identity --Need.Admit--> yes or no
 //
+// A Go program that embeds Doorward begins with package door, which puts all the rooms together.
+//
 // Where to look:
 //
 //	who a request is          identity.go, authenticate.go, credential.go

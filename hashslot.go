@@ -43,15 +43,18 @@ func (s HashSlot) Hash(password string) (PasswordHash, error) {
 	if _, err := io.ReadFull(s.h.random, fresh.salt); err != nil {
 		return "", Unavailable(fmt.Errorf("cannot read randomness for a salt: %w", err))
 	}
-	unhurried(func() { fresh.key = s.h.derive(password, fresh) })
+	key, err := s.h.derive(password, fresh)
+	if err != nil {
+		return "", Unavailable(err)
+	}
+	fresh.key = key
 	return fresh.encode(), nil
 }
 
 // Verify is Hasher.Verify within the turn.
 func (s HashSlot) Verify(hash PasswordHash, password string) (bool, error) {
 	if hash == "" {
-		s.VerifyNobody(password)
-		return false, nil
+		return false, s.VerifyNobody(password)
 	}
 	if strings.HasPrefix(string(hash), "$2") {
 		return s.verifyBcrypt(string(hash), password)
@@ -61,27 +64,30 @@ func (s HashSlot) Verify(hash PasswordHash, password string) (bool, error) {
 		return false, Unavailable(err)
 	}
 	if tooLongForPassword(password) {
-		s.VerifyNobody(password)
-		return false, nil
+		return false, s.VerifyNobody(password)
 	}
-	same := s.compare(kept, password)
-	s.fillUp(kept.cost.work(), password)
-	return same, nil
+	same, err := s.compare(kept, password)
+	if err != nil {
+		return false, err
+	}
+	return same, s.fillUp(kept.cost.work(), password)
 }
 
 // fillUp does what is missing of the work that comparing with nobody's takes, after a
 // comparison with a hash of lesser cost, which other programs have made: an account whose
 // answers came sooner than anybody else's would say that it exists.
-func (s HashSlot) fillUp(done uint64, password string) {
+func (s HashSlot) fillUp(done uint64, password string) error {
 	all := s.h.cost.work()
 	if done >= all {
-		return
+		return nil
 	}
 	rest := s.h.nobody
 	rest.cost.memory = uint32((all - done) / uint64(rest.cost.time))
-	if rest.cost.check() == nil {
-		s.compare(rest, password)
+	if rest.cost.check() != nil {
+		return nil
 	}
+	_, err := s.compare(rest, password)
+	return err
 }
 
 // verifyBcrypt compares with a hash of another program. Where that takes longer than with ours
@@ -91,8 +97,7 @@ func (s HashSlot) verifyBcrypt(hash, password string) (bool, error) {
 		return false, Unavailable(err)
 	}
 	if tooLongForPassword(password) {
-		s.VerifyNobody(password)
-		return false, nil
+		return false, s.VerifyNobody(password)
 	}
 	// Like the programs that made such hashes, it reads the first 72 bytes alone.
 	var err error
@@ -101,8 +106,7 @@ func (s HashSlot) verifyBcrypt(hash, password string) (bool, error) {
 		return false, Unavailable(err)
 	}
 	cost, _ := strconv.Atoi(hash[4:6])
-	s.fillUp(bcryptWork<<cost, password)
-	return err == nil, nil
+	return err == nil, s.fillUp(bcryptWork<<cost, password)
 }
 
 // bcryptWork is what one of bcrypt's rounds costs, in KiB that argon2id passes over: by
@@ -110,15 +114,19 @@ func (s HashSlot) verifyBcrypt(hash, password string) (bool, error) {
 const bcryptWork = 100
 
 // VerifyNobody is Hasher.VerifyNobody within the turn.
-func (s HashSlot) VerifyNobody(password string) {
+func (s HashSlot) VerifyNobody(password string) error {
 	if tooLongForPassword(password) {
 		// Its length would show in the time: argon2 reads the whole password once.
 		password = "a password too long to be one"
 	}
-	s.compare(s.h.nobody, password)
+	_, err := s.compare(s.h.nobody, password)
+	return err
 }
 
-func (s HashSlot) compare(kept phc, password string) (same bool) {
-	unhurried(func() { same = subtle.ConstantTimeCompare(s.h.derive(password, kept), kept.key) == 1 })
-	return same
+func (s HashSlot) compare(kept phc, password string) (bool, error) {
+	key, err := s.h.derive(password, kept)
+	if err != nil {
+		return false, Unavailable(err)
+	}
+	return subtle.ConstantTimeCompare(key, kept.key) == 1, nil
 }

@@ -188,6 +188,11 @@ type HasherConfig struct {
 	Slots       int       // hashes computed at once; zero means one fewer than GOMAXPROCS, but one at least
 	Queue       int       // callers that may wait for a slot; zero means 256
 	Rand        io.Reader // where salts come from, safe for concurrent use; nil means crypto/rand
+	// Key computes keys for a program that has a better place for it than this process, whose
+	// collector has to follow each of them with a round through all that the process keeps; nil
+	// means Argon2.Key. It is called from as many goroutines as there are Slots. Its error is ErrUnavailable to
+	// who asked, and says nothing about the password.
+	Key func(Argon2) ([]byte, error)
 }
 
 // Hasher hashes and compares passwords, a bounded number at a time: memory is at most
@@ -200,8 +205,8 @@ type Hasher struct {
 	cost   argonCost
 	random io.Reader
 	slots  *slots
-	nobody phc                                 // compared with when there is no user
-	derive func(password string, p phc) []byte // argon2id; a field so that tests can count what it is asked
+	nobody phc                                          // compared with when there is no user
+	derive func(password string, p phc) ([]byte, error) // what the key of p would be were p the hash of password
 }
 
 // NewHasher refuses costs out of bounds and negative sizes.
@@ -235,18 +240,29 @@ func NewHasher(c HasherConfig) (*Hasher, error) {
 	if c.Rand == nil {
 		c.Rand = rand.Reader
 	}
+	if c.Key == nil {
+		c.Key = func(a Argon2) ([]byte, error) { return a.Key(), nil }
+	}
 	return &Hasher{
 		cost:   cost,
 		random: c.Rand,
 		slots:  newSlots(c.Slots, c.Queue),
 		nobody: phc{cost: cost, salt: make([]byte, saltLength), key: make([]byte, keyLength)},
-		derive: deriveKey,
+		derive: func(password string, p phc) ([]byte, error) {
+			key, err := c.Key(p.computation(password))
+			if err == nil && len(key) != len(p.key) {
+				err = fmt.Errorf("password hashing: a key of %d bytes where %d were asked for", len(key), len(p.key))
+			}
+			return key, err
+		},
 	}, nil
 }
 
-// deriveKey computes what the key of p would be were p the hash of password.
-func deriveKey(password string, p phc) []byte {
-	return argon2.IDKey([]byte(password), p.salt, p.cost.time, p.cost.memory, p.cost.parallelism, uint32(len(p.key)))
+// computation is that of the key that p would have were it the hash of password.
+func (p phc) computation(password string) Argon2 {
+	return Argon2{
+		Password: []byte(password), Salt: p.salt, Memory: p.cost.memory, Time: p.cost.time, Lanes: p.cost.parallelism, Length: uint32(len(p.key)),
+	}
 }
 
 // Hash returns a hash of password under a fresh salt. It judges no policy, but refuses
@@ -282,8 +298,7 @@ func (h *Hasher) VerifyNobody(ctx context.Context, password string) error {
 		return err
 	}
 	defer slot.Release()
-	slot.VerifyNobody(password)
-	return nil
+	return slot.VerifyNobody(password)
 }
 
 // NeedsRehash reports whether Hash would now make a hash of another cost. Ask after a

@@ -418,9 +418,9 @@ func TestUnknownAndWrongDoTheSameWork(t *testing.T) {
 	t.Parallel()
 	h := cheap(t, HasherConfig{})
 	var done []work
-	h.derive = func(password string, p phc) []byte {
+	h.derive = func(password string, p phc) ([]byte, error) {
 		done = append(done, work{p.cost, len(p.salt), len(p.key), len(password)})
-		return deriveKey(password, p)
+		return p.computation(password).Key(), nil
 	}
 	hash, err := h.Hash(t.Context(), "k7#vQ9!x")
 	if err != nil {
@@ -460,13 +460,13 @@ func TestSlotsAreNeverExceeded(t *testing.T) {
 		}
 		var inside, most atomic.Int32
 		gate := make(chan struct{})
-		h.derive = func(password string, p phc) []byte {
+		h.derive = func(password string, p phc) ([]byte, error) {
 			n := inside.Add(1)
 			defer inside.Add(-1)
 			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 			}
 			<-gate
-			return deriveKey(password, p)
+			return p.computation(password).Key(), nil
 		}
 		var served atomic.Int32
 		for i := range callers {
@@ -504,10 +504,10 @@ func TestQueueIsFirstComeFirstServed(t *testing.T) {
 		h := cheap(t, HasherConfig{Slots: 1})
 		gate := make(chan struct{})
 		var order []string // written by whoever holds the only slot
-		h.derive = func(password string, p phc) []byte {
+		h.derive = func(password string, p phc) ([]byte, error) {
 			<-gate
 			order = append(order, password)
-			return deriveKey(password, p)
+			return p.computation(password).Key(), nil
 		}
 		arrived := []string{"first", "second", "third", "fourth", "fifth"}
 		for _, name := range arrived {
@@ -532,10 +532,10 @@ func TestWhoHangsUpNeverTakesASlot(t *testing.T) {
 		h := cheap(t, HasherConfig{Slots: 1, Queue: 4})
 		var hashed atomic.Int32
 		gate := make(chan struct{})
-		h.derive = func(password string, p phc) []byte {
+		h.derive = func(password string, p phc) ([]byte, error) {
 			hashed.Add(1)
 			<-gate
-			return deriveKey(password, p)
+			return p.computation(password).Key(), nil
 		}
 		patient := make(chan error, 2)
 		go func() { patient <- h.VerifyNobody(t.Context(), "holds the slot") }()
@@ -586,9 +586,9 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := cheap(t, HasherConfig{Slots: 2, Queue: 3})
 		gate := make(chan struct{})
-		h.derive = func(password string, p phc) []byte {
+		h.derive = func(password string, p phc) ([]byte, error) {
 			<-gate
-			return deriveKey(password, p)
+			return p.computation(password).Key(), nil
 		}
 		served := make(chan error, 5)
 		for range 5 {
@@ -719,5 +719,57 @@ func BenchmarkParsePasswordHash(b *testing.B) {
 		if _, err := ParsePasswordHash(referenceHashes[1].hash); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestKeysFromElsewhere: a program may compute the keys in another place. What fails there is
+// no verdict about a password, whoever asks and whether the user exists or not.
+func TestKeysFromElsewhere(t *testing.T) {
+	t.Parallel()
+	var asked []Argon2
+	failure := errors.New("the other place is gone")
+	fail, short := false, false
+	h := cheap(t, HasherConfig{Key: func(a Argon2) ([]byte, error) {
+		asked = append(asked, a)
+		switch {
+		case fail:
+			return nil, failure
+		case short:
+			return a.Key()[:8], nil
+		}
+		return a.Key(), nil
+	}})
+	hash, err := h.Hash(t.Context(), "k7#vQ9!x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := cheap(t, HasherConfig{})
+	for password, want := range map[string]bool{"k7#vQ9!x": true, "k7#vQ9!y": false} {
+		there, err := h.Verify(t.Context(), hash, password)
+		same, err2 := here.Verify(t.Context(), hash, password)
+		if err != nil || err2 != nil || there != want || same != want {
+			t.Errorf("%s: %v, %v there and %v, %v here", password, there, err, same, err2)
+		}
+	}
+	if len(asked) != 3 || asked[0].Length != keyLength || len(asked[0].Salt) != saltLength {
+		t.Errorf("asked for %d keys", len(asked))
+	}
+	for _, broken := range []*bool{&fail, &short} {
+		*broken = true
+		for name, err := range map[string]error{
+			"hash":   func() error { _, err := h.Hash(t.Context(), "k7#vQ9!x"); return err }(),
+			"right":  func() error { _, err := h.Verify(t.Context(), hash, "k7#vQ9!x"); return err }(),
+			"wrong":  func() error { _, err := h.Verify(t.Context(), hash, "k7#vQ9!y"); return err }(),
+			"none":   func() error { _, err := h.Verify(t.Context(), "", "k7#vQ9!y"); return err }(),
+			"nobody": h.VerifyNobody(t.Context(), "k7#vQ9!y"),
+		} {
+			if e := Refusal(err); e == nil || e.Code != CodeUnavailable {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		*broken = false
+	}
+	if h.slots.free != max(1, runtime.GOMAXPROCS(0)-1) {
+		t.Errorf("%d slots are free", h.slots.free)
 	}
 }

@@ -1,6 +1,7 @@
 package doorward
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -129,8 +130,7 @@ func (a *Authority) comparePassword(ctx context.Context, by Caller, attempt Audi
 		}()
 	}
 	if !possible {
-		slot.VerifyNobody(password)
-		return c, ErrInvalidCredentials
+		return c, cmp.Or(slot.VerifyNobody(password), error(ErrInvalidCredentials))
 	}
 	left, err := a.cfg.Store.CountFailure(ctx, c.counter, a.cfg.Lockout, attempt)
 	switch {
@@ -144,8 +144,7 @@ func (a *Authority) comparePassword(ctx context.Context, by Caller, attempt Audi
 		return c, Unavailable(err)
 	}
 	if !found {
-		slot.VerifyNobody(password)
-		return c, ErrInvalidCredentials
+		return c, cmp.Or(slot.VerifyNobody(password), error(ErrInvalidCredentials))
 	}
 	ok, err := slot.Verify(hash, password)
 	switch {

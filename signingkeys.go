@@ -13,16 +13,16 @@ const ActionRotate = "secret.rotate"
 
 // Rotated is what a rotation came to. It holds no secret.
 type Rotated struct {
-	KeyID    string        `json:"kid"`                 // of the secret, which signs from now on; empty where it stays
-	KeyPairs []string      `json:"key_pairs,omitempty"` // the kids of those that sign from now on
-	Previous []AcceptedKey `json:"previous"`            // what these have signed is still accepted
-	Warnings []string      `json:"-"`
+	KeyID    string        // of the secret, which signs from now on; empty where it stays
+	KeyPairs []string      // the kids of those that sign from now on
+	Previous []AcceptedKey // what these have signed is still accepted
+	Warnings []string
 }
 
 // AcceptedKey is a key that verifies and does not sign any more.
 type AcceptedKey struct {
-	KeyID string    `json:"kid"`
-	Until time.Time `json:"until"`
+	KeyID string
+	Until time.Time
 }
 
 // String says it in one line.

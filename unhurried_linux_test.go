@@ -27,16 +27,9 @@ func niceOf(t *testing.T, file string) (nice int, found bool) {
 // TestHashingStepsBack: a hash is computed by a thread of lower priority, which ends with it.
 // It runs by itself, so that no other test hashes meanwhile.
 func TestHashingStepsBack(t *testing.T) {
-	h := cheap(t, HasherConfig{})
 	during := 0
-	h.derive = func(password string, p phc) []byte {
-		during, _ = niceOf(t, "/proc/thread-self/stat")
-		return deriveKey(password, p)
-	}
 	for range 100 {
-		if _, err := h.Hash(t.Context(), "a password"); err != nil {
-			t.Fatal(err)
-		}
+		unhurried(func() { during, _ = niceOf(t, "/proc/thread-self/stat") })
 		if during != patience {
 			t.Fatalf("a hash was computed at nice %d", during)
 		}
@@ -44,22 +37,45 @@ func TestHashingStepsBack(t *testing.T) {
 			t.Fatalf("who asked for it is at nice %d", n)
 		}
 	}
-	for until := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
-		all, err := filepath.Glob("/proc/self/task/*/stat")
-		if err != nil || len(all) == 0 {
-			t.Fatal(all, err)
-		}
-		left := 0
-		for _, file := range all {
-			if n, found := niceOf(t, file); found && n != 0 {
-				left++
-			}
-		}
-		if left == 0 {
-			return
-		}
+	until := time.Now().Add(10 * time.Second)
+	for steppedBack(t) > 0 {
 		if time.Now().After(until) {
-			t.Fatalf("%d of %d threads stay behind", left, len(all))
+			t.Fatalf("%d threads stay behind", steppedBack(t))
+		}
+		runtime.Gosched()
+	}
+	h, err := NewHasher(HasherConfig{Memory: 64 << 10, Time: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := h.Hash(t.Context(), "a password")
+		done <- err
+	}()
+	for steppedBack(t) == 0 {
+		select {
+		case err := <-done:
+			t.Fatalf("hashed by a thread like the others; error %v", err)
+		default:
 		}
 	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// steppedBack counts the threads of this process that have stepped back.
+func steppedBack(t *testing.T) (n int) {
+	t.Helper()
+	all, err := filepath.Glob("/proc/self/task/*/stat")
+	if err != nil || len(all) == 0 {
+		t.Fatal(all, err)
+	}
+	for _, file := range all {
+		if nice, found := niceOf(t, file); found && nice != 0 {
+			n++
+		}
+	}
+	return n
 }

@@ -16,17 +16,17 @@ import (
 
 // auditBody is an audit entry as programs see it, here and on the command line.
 type auditBody struct {
-	ID        int64  `json:"id"`
-	Time      string `json:"time"` // RFC 3339, to the millisecond
-	Action    string `json:"action"`
-	Outcome   string `json:"outcome"`
-	ActorKind string `json:"actor_kind"`
+	ID        int64  `json:"id" is:"Count"`
+	Time      string `json:"time" is:"Time"` // RFC 3339, to the millisecond
+	Action    string `json:"action" is:"Action"`
+	Outcome   string `json:"outcome" is:"Outcome"`
+	ActorKind string `json:"actor_kind" is:"ActorKind"`
 	Actor     string `json:"actor"`
-	ActorName string `json:"actor_name"`
+	ActorName string `json:"actor_name" is:"PersonsName"`
 	Target    string `json:"target"`
-	Org       string `json:"org_id"`
+	Org       string `json:"org_id" is:"NoneOrSlug"`
 	Address   string `json:"address"`
-	RequestID string `json:"request_id"`
+	RequestID string `json:"request_id" is:"RequestID"`
 	Detail    string `json:"detail"`
 }
 
@@ -42,7 +42,7 @@ func auditOf(r doorward.AuditRecord) auditBody {
 
 type auditPage struct {
 	Audit []auditBody `json:"audit"`
-	Next  string      `json:"next"`
+	Next  string      `json:"next" is:"Mark"`
 }
 
 // audit lists the audit log a page at a time, or all of it as CSV.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"sync"
 
 	"doorward"
 	"doorward/gate"
@@ -23,12 +24,14 @@ type Config struct {
 
 type api struct {
 	Config
+	document func() string // OpenAPI, made when it is first asked for
 }
 
 // Doors is the table of doors: every request that is answered here rather than by the
-// service behind, what it reads and what it needs. docs/doors.md is made from it.
+// service behind, what it reads and what it needs. docs/doors.md is made from it, and with
+// what operations.go says of each, the OpenAPI document.
 func Doors(c Config) []gate.Door {
-	a := &api{c}
+	a := &api{Config: c}
 	auth, human := c.Prefix+"/auth", c.Prefix+"/api/auth"
 	const get, post, patch, del = http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete
 	admin, superadmin := doorward.NeedRole(doorward.Admin), doorward.NeedRole(doorward.Superadmin)
@@ -93,6 +96,8 @@ func Doors(c Config) []gate.Door {
 	if c.JWKSPath != "" {
 		doors = append(doors, gate.Door{Method: get, Pattern: c.JWKSPath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: a.jwks})
 	}
+	doors = append(doors, gate.Door{Method: get, Pattern: auth + "/openapi.json", Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: a.openAPI})
+	a.document = sync.OnceValue(func() string { return string(describe(c, doors)) })
 	return doors
 }
 

@@ -10,7 +10,7 @@ import (
 // explainedBody is what the door makes of a request, here and on the command line.
 type explainedBody struct {
 	Allowed  bool   `json:"allowed"`
-	Status   int    `json:"status,omitempty"`
+	Status   int    `json:"status,omitempty" is:"HTTPStatus"`
 	Error    string `json:"error,omitempty"`
 	Rule     string `json:"rule"`
 	Method   string `json:"method"`

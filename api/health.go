@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,8 @@ type Health struct {
 	Version    string
 	Components []Component
 	Warnings   []string // what the operator should know, on every answer
+	// Now returns what the operator should know at the moment; nil for nothing.
+	Now func() []string
 }
 
 // Component is one thing that the work depends on. Check returns nil while it can be used;
@@ -29,8 +32,8 @@ type Component struct {
 }
 
 type healthBody struct {
-	Name       string          `json:"name"`
-	Status     string          `json:"status"`
+	Name       string          `json:"name" is:"=doorward"`
+	Status     string          `json:"status" is:"HealthStatus"`
 	Version    string          `json:"version"`
 	Components []componentBody `json:"components"`
 	Warnings   []string        `json:"warnings,omitempty"`
@@ -38,7 +41,7 @@ type healthBody struct {
 
 type componentBody struct {
 	Name   string `json:"name"`
-	Status string `json:"status"`
+	Status string `json:"status" is:"HealthStatus"`
 	Error  string `json:"error"`
 }
 
@@ -75,6 +78,9 @@ func healthOf(report doorward.HealthReport) healthBody {
 // Report looks at all components.
 func (h *Health) Report(ctx context.Context) doorward.HealthReport {
 	report := doorward.HealthReport{Version: h.Version, Warnings: h.Warnings}
+	if h.Now != nil {
+		report.Warnings = append(slices.Clone(report.Warnings), h.Now()...)
+	}
 	for i, err := range h.check(ctx) {
 		c := h.Components[i]
 		is := doorward.ComponentHealth{Name: c.Name, Optional: c.Optional}

@@ -11,31 +11,31 @@ import (
 
 // keyBody is a key as it is listed. What it does not have is null.
 type keyBody struct {
-	ID           string     `json:"id"`
-	Name         string     `json:"name"`
-	Role         string     `json:"role"` // no more than the owner's
-	Prefix       string     `json:"prefix"`
-	OrgID        string     `json:"org_id"`
-	Workspace    string     `json:"workspace"`
+	ID           string     `json:"id" is:"KeyID"`
+	Name         string     `json:"name" is:"KeyName"`
+	Role         string     `json:"role" is:"Role"` // no more than the owner's
+	Prefix       string     `json:"prefix" is:"KeyPrefix"`
+	OrgID        string     `json:"org_id" is:"Slug"`
+	Workspace    string     `json:"workspace" is:"Slug"`
 	Owner        *keyOwner  `json:"owner"`
 	Service      bool       `json:"service"`
-	ClientIDs    []string   `json:"client_ids"`
-	Created      time.Time  `json:"created"`
-	Expires      *time.Time `json:"expires_at"`
-	LastUsed     *time.Time `json:"last_used"`
-	RotatedTo    *string    `json:"rotated_to"`
-	OverlapUntil *time.Time `json:"overlap_until"`
+	ClientIDs    []string   `json:"client_ids" is:"ClientID,null"`
+	Created      time.Time  `json:"created" is:"Time"`
+	Expires      *time.Time `json:"expires_at" is:"Time"`
+	LastUsed     *time.Time `json:"last_used" is:"Time"`
+	RotatedTo    *string    `json:"rotated_to" is:"KeyID"`
+	OverlapUntil *time.Time `json:"overlap_until" is:"Time"`
 }
 
 type keyOwner struct {
-	ID       string `json:"id"`
-	Username string `json:"username"`
+	ID       string `json:"id" is:"UserID"`
+	Username string `json:"username" is:"Username"`
 }
 
 // newKeyBody is a key that was just made, with the secret, which is shown this once.
 type newKeyBody struct {
 	keyBody
-	Key string `json:"key"`
+	Key string `json:"key" is:"APIKey"`
 }
 
 func keyBodyOf(k doorward.KeyState) keyBody {
@@ -130,7 +130,7 @@ func (o object) duration(name string) (time.Duration, error) {
 
 type keysBody struct {
 	Keys []keyBody `json:"keys"`
-	Next string    `json:"next"`
+	Next string    `json:"next" is:"Mark"`
 }
 
 func (a *api) listKeys(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {

@@ -8,15 +8,15 @@ import (
 )
 
 type loginBody struct {
-	Token      string    `json:"token"`
+	Token      string    `json:"token" is:"Token"`
 	User       loginUser `json:"user"`
 	MustChange bool      `json:"must_change,omitempty"`
 }
 
 type loginUser struct {
-	ID       string `json:"id"`
-	Username string `json:"username"`
-	Role     string `json:"role"`
+	ID       string `json:"id" is:"UserID"`
+	Username string `json:"username" is:"Username"`
+	Role     string `json:"role" is:"Role"`
 }
 
 // login compares a password and gives a token for programs and a cookie for the browser.

@@ -55,9 +55,11 @@ func (a *api) logout(w http.ResponseWriter, r *http.Request, p *gate.Pass) error
 	return nil
 }
 
+type invalidatedBody struct {
+	Success bool   `json:"success"`
+	Message string `json:"message"`
+}
+
 func writeInvalidated(w http.ResponseWriter) {
-	gate.WriteJSON(w, http.StatusOK, struct {
-		Success bool   `json:"success"`
-		Message string `json:"message"`
-	}{true, "token invalidated"})
+	gate.WriteJSON(w, http.StatusOK, invalidatedBody{true, "token invalidated"})
 }

@@ -7,20 +7,20 @@ import (
 )
 
 type meBody struct {
-	ID           string           `json:"id"`
-	Subject      string           `json:"sub"`
-	Username     string           `json:"username"`
-	Role         string           `json:"role"`
-	Kind         string           `json:"kind"`
-	OrgID        string           `json:"org_id"`
+	ID           string           `json:"id" is:"Subject"`
+	Subject      string           `json:"sub" is:"Subject"`
+	Username     string           `json:"username" is:"PersonsName"`
+	Role         string           `json:"role" is:"Role"`
+	Kind         string           `json:"kind" is:"Kind"`
+	OrgID        string           `json:"org_id" is:"Slug"`
 	Organization organizationBody `json:"organization"`
-	Workspaces   []string         `json:"workspaces"`
+	Workspaces   []string         `json:"workspaces" is:"Slug"`
 	MustChange   bool             `json:"must_change,omitempty"`
 }
 
 type organizationBody struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
+	ID   string `json:"id" is:"Slug"`
+	Name string `json:"name" is:"PlaceName"`
 }
 
 // me says who the caller is, as this request acts: a person, a key or a client alike.

@@ -10,7 +10,7 @@ import (
 
 // overviewBody is how it goes at the door.
 type overviewBody struct {
-	Now        time.Time    `json:"now"`
+	Now        time.Time    `json:"now" is:"Time"`
 	Hours      []hourBody   `json:"hours"` // of the last 30 days, oldest first, UTC; those in which there was nothing are left out
 	Locked     []lockedBody `json:"locked"`
 	MoreLocked bool         `json:"more_locked"`
@@ -20,26 +20,26 @@ type overviewBody struct {
 }
 
 type hourBody struct {
-	Hour     time.Time `json:"hour"`
-	SignIns  int64     `json:"sign_ins"`
-	Failures int64     `json:"failures"`
-	Lockouts int64     `json:"lockouts"`
+	Hour     time.Time `json:"hour" is:"Time"`
+	SignIns  int64     `json:"sign_ins" is:"Count"`
+	Failures int64     `json:"failures" is:"Count"`
+	Lockouts int64     `json:"lockouts" is:"Count"`
 }
 
 type lockedBody struct {
-	UserID   string    `json:"user_id"`
+	UserID   string    `json:"user_id" is:"UserID"`
 	Username string    `json:"username"`
-	Until    time.Time `json:"until"`
+	Until    time.Time `json:"until" is:"Time"`
 }
 
 type refusedBody struct {
-	Since time.Time         `json:"since"` // the start of this server
+	Since time.Time         `json:"since" is:"Time"` // the start of this server
 	Hours []refusedHourBody `json:"hours"`
 }
 
 type refusedHourBody struct {
-	Hour     time.Time `json:"hour"`
-	Refusals int64     `json:"refusals"`
+	Hour     time.Time `json:"hour" is:"Time"`
+	Refusals int64     `json:"refusals" is:"Count"`
 }
 
 // overview tells how it goes: the page that people see shows the same.
@@ -76,25 +76,25 @@ func (a *api) overview(w http.ResponseWriter, r *http.Request, p *gate.Pass) err
 	return nil
 }
 
-type refusalBody struct {
+type refusedRequestBody struct {
 	RequestID string    `json:"request_id"`
-	Time      time.Time `json:"time"`
+	Time      time.Time `json:"time" is:"Time"`
 	Method    string    `json:"method"`
 	Path      string    `json:"path"` // without the query
 	Rule      string    `json:"rule"`
-	Status    int       `json:"status"`
+	Status    int       `json:"status" is:"HTTPStatus"`
 	Error     string    `json:"error"`
 	Subject   string    `json:"subject"` // empty for nobody, like the three that follow
 	Username  string    `json:"username"`
 	Role      string    `json:"role"`
-	Org       string    `json:"org_id"`
+	Org       string    `json:"org_id" is:"NoneOrSlug"`
 	Client    string    `json:"client"`
 }
 
 type refusalsBody struct {
-	Refusals []refusalBody `json:"refusals"` // newest first
-	Kept     int           `json:"kept"`     // at most so many of this server are remembered
-	Since    time.Time     `json:"since"`    // the start of this server
+	Refusals []refusedRequestBody `json:"refusals"`        // newest first
+	Kept     int                  `json:"kept" is:"Count"` // at most so many of this server are remembered
+	Since    time.Time            `json:"since" is:"Time"` // the start of this server
 }
 
 // refusals lists the newest refusals of this server, or the one of a request.
@@ -111,9 +111,9 @@ func (a *api) refusals(w http.ResponseWriter, r *http.Request, p *gate.Pass) err
 	if err != nil {
 		return err
 	}
-	body := refusalsBody{Refusals: []refusalBody{}, Kept: gate.KeptRefusals, Since: a.Running.Refusals.Since().UTC()}
+	body := refusalsBody{Refusals: []refusedRequestBody{}, Kept: gate.KeptRefusals, Since: a.Running.Refusals.Since().UTC()}
 	for _, f := range found {
-		body.Refusals = append(body.Refusals, refusalBody{
+		body.Refusals = append(body.Refusals, refusedRequestBody{
 			f.RequestID, f.Time, f.Method, f.Path, f.Rule, f.Status, f.Error, f.Subject, f.Username, string(f.Role), f.Org, f.Client.String(),
 		})
 	}

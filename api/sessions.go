@@ -12,10 +12,10 @@ import (
 )
 
 type sessionBody struct {
-	ID        string `json:"id"`
-	Kind      string `json:"kind"`
-	Created   string `json:"created"` // RFC 3339
-	Ends      string `json:"ends"`
+	ID        string `json:"id" is:"SessionID"`
+	Kind      string `json:"kind" is:"SessionKind"`
+	Created   string `json:"created" is:"Time"` // RFC 3339
+	Ends      string `json:"ends" is:"Time"`
 	Address   string `json:"address"`
 	UserAgent string `json:"user_agent"`
 	Current   bool   `json:"current"` // the one that the request came in
@@ -23,7 +23,7 @@ type sessionBody struct {
 
 type sessionsBody struct {
 	Sessions []sessionBody `json:"sessions"`
-	Next     string        `json:"next"`
+	Next     string        `json:"next" is:"Mark"`
 }
 
 // listSessions lists the caller's own sessions; an admin asks for a user's.

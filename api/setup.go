@@ -7,6 +7,11 @@ import (
 	"doorward/gate"
 )
 
+// setupBody is what setup answers, for the document.
+type setupBody struct {
+	NeedsSetup bool `json:"needs_setup"`
+}
+
 // setup says whether the first user is still to be made.
 func (a *api) setup(w http.ResponseWriter, r *http.Request, _ *gate.Pass) error {
 	needs, err := a.Authority.NeedsSetup(r.Context())

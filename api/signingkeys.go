@@ -12,9 +12,30 @@ type signingKeyBody struct {
 	KeyID     string     `json:"kid"`
 	Algorithm string     `json:"algorithm"`
 	Use       string     `json:"use"`
-	Signs     bool       `json:"signs"` // else it only verifies
-	Since     *time.Time `json:"since"` // null where the audit log does not say
-	Until     *time.Time `json:"until"` // null for no end
+	Signs     bool       `json:"signs"`           // else it only verifies
+	Since     *time.Time `json:"since" is:"Time"` // null where the audit log does not say
+	Until     *time.Time `json:"until" is:"Time"` // null for no end
+}
+
+// rotatedBody is what a rotation came to, here and on the command line.
+type rotatedBody struct {
+	KeyID    string            `json:"kid"`                 // of the secret, which signs from now on; empty where it stays
+	KeyPairs []string          `json:"key_pairs,omitempty"` // the kids of those that sign from now on
+	Previous []acceptedKeyBody `json:"previous"`            // what these have signed is still accepted
+}
+
+type acceptedKeyBody struct {
+	KeyID string    `json:"kid"`
+	Until time.Time `json:"until" is:"Time"`
+}
+
+// RotatedBody is r as it is marshalled.
+func RotatedBody(r doorward.Rotated) any {
+	b := rotatedBody{KeyID: r.KeyID, KeyPairs: r.KeyPairs, Previous: []acceptedKeyBody{}}
+	for _, k := range r.Previous {
+		b.Previous = append(b.Previous, acceptedKeyBody(k))
+	}
+	return b
 }
 
 type signingKeysBody struct {
@@ -56,6 +77,6 @@ func (a *api) rotateSigningKeys(w http.ResponseWriter, r *http.Request, p *gate.
 	if err != nil {
 		return err
 	}
-	gate.WriteJSON(w, http.StatusOK, done)
+	gate.WriteJSON(w, http.StatusOK, RotatedBody(done))
 	return nil
 }

@@ -13,9 +13,9 @@ import (
 
 // placeBody is an organization or a workspace.
 type placeBody struct {
-	ID      string `json:"id"`
-	Name    string `json:"name"`
-	Created string `json:"created"`
+	ID      string `json:"id" is:"Slug"`
+	Name    string `json:"name" is:"PlaceName"`
+	Created string `json:"created" is:"Time"`
 }
 
 func placeOf(id, name string, created time.Time) placeBody {
@@ -27,17 +27,17 @@ func bodyOfWorkspace(w doorward.Workspace) placeBody       { return placeOf(w.ID
 
 type organizationsBody struct {
 	Organizations []placeBody `json:"organizations"`
-	Next          string      `json:"next"`
+	Next          string      `json:"next" is:"Mark"`
 }
 
 type workspacesBody struct {
 	Workspaces []placeBody `json:"workspaces"`
-	Next       string      `json:"next"`
+	Next       string      `json:"next" is:"Mark"`
 }
 
 type membersBody struct {
 	Members []userBody `json:"members"`
-	Next    string     `json:"next"`
+	Next    string     `json:"next" is:"Mark"`
 }
 
 // placeQuery reads which page of a list of places is asked for. Nothing is searched for as

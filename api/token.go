@@ -9,10 +9,10 @@ import (
 
 // grantBody is a token answer (RFC 6749, section 5.1).
 type grantBody struct {
-	AccessToken  string `json:"access_token"`
-	RefreshToken string `json:"refresh_token"`
-	TokenType    string `json:"token_type"`
-	ExpiresIn    int64  `json:"expires_in"`
+	AccessToken  string `json:"access_token" is:"Token"`
+	RefreshToken string `json:"refresh_token" is:"Token"`
+	TokenType    string `json:"token_type" is:"=Bearer"`
+	ExpiresIn    int64  `json:"expires_in" is:"Seconds"`
 }
 
 func writeGrant(w http.ResponseWriter, g doorward.Grant) {

@@ -11,10 +11,10 @@ import (
 )
 
 type userBody struct {
-	ID         string   `json:"id"`
-	Username   string   `json:"username"`
-	Role       string   `json:"role"`
-	Workspaces []string `json:"workspaces"`
+	ID         string   `json:"id" is:"UserID"`
+	Username   string   `json:"username" is:"Username"`
+	Role       string   `json:"role" is:"Role"`
+	Workspaces []string `json:"workspaces" is:"Slug"`
 	Disabled   bool     `json:"disabled"`
 }
 
@@ -131,7 +131,7 @@ func pageLimit(q url.Values) (int, error) {
 
 type usersBody struct {
 	Users []userBody `json:"users"`
-	Next  string     `json:"next"`
+	Next  string     `json:"next" is:"Mark"`
 }
 
 // canonicalPart is a part of a username in the form in which they are compared; what no

@@ -8,27 +8,27 @@ import (
 )
 
 type validBody struct {
-	Valid     bool       `json:"valid"`
+	Valid     bool       `json:"valid" is:"=true"`
 	Claims    claimsBody `json:"claims"`
-	Subject   string     `json:"subject"`
-	ExpiresAt int64      `json:"expires_at"`
+	Subject   string     `json:"subject" is:"Subject"`
+	ExpiresAt int64      `json:"expires_at" is:"UnixTime"`
 }
 
 // claimsBody is the claims as the token itself carries them.
 type claimsBody struct {
-	Issuer     string `json:"iss"`
-	Subject    string `json:"sub"`
-	IssuedAt   int64  `json:"iat"`
-	ExpiresAt  int64  `json:"exp"`
-	ID         string `json:"jti"`
-	Session    string `json:"sid"`
-	Gen        int64  `json:"gen"`
-	RefreshID  string `json:"rjti,omitempty"`
-	Kind       string `json:"kind"`
-	Role       string `json:"role"`
-	Org        string `json:"org"`
-	Workspaces string `json:"ws"`
-	Username   string `json:"username,omitempty"`
+	Issuer     string `json:"iss" is:"=doorward"`
+	Subject    string `json:"sub" is:"Subject"`
+	IssuedAt   int64  `json:"iat" is:"UnixTime"`
+	ExpiresAt  int64  `json:"exp" is:"UnixTime"`
+	ID         string `json:"jti" is:"ID"`
+	Session    string `json:"sid" is:"SessionID"`
+	Gen        int64  `json:"gen" is:"Count"`
+	RefreshID  string `json:"rjti,omitempty" is:"ID"`
+	Kind       string `json:"kind" is:"Kind"`
+	Role       string `json:"role" is:"Role"`
+	Org        string `json:"org" is:"Slug"`
+	Workspaces string `json:"ws" is:"Slugs"`
+	Username   string `json:"username,omitempty" is:"Username"`
 }
 
 // validate answers whether an access token is good, and what it says (the purpose of

@@ -207,3 +207,14 @@ func TestPagesAreSmall(t *testing.T) {
 		}
 	}
 }
+
+var hrefOf = regexp.MustCompile(`<a [^>]*href="([^"#]+)"`)
+
+// linksOf are where a page leads.
+func linksOf(page answer) []string {
+	var all []string
+	for _, m := range hrefOf.FindAllStringSubmatch(page.body, -1) {
+		all = append(all, html.UnescapeString(m[1]))
+	}
+	return all
+}

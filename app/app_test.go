@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -47,7 +48,25 @@ func (w withServers) Run() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	summary, failures := record.verdict(code == 0 && wholeRun())
+	if testing.Verbose() {
+		fmt.Println(summary)
+	}
+	if len(failures) > 0 {
+		fmt.Fprintln(os.Stderr, strings.Join(failures, "\n"))
+		return 1
+	}
 	return code
+}
+
+// wholeRun reports whether no test was left out by a flag.
+func wholeRun() bool {
+	for _, name := range []string{"test.run", "test.skip", "test.list", "test.fuzz"} {
+		if flag.Lookup(name).Value.String() != "" {
+			return false
+		}
+	}
+	return !testing.Short()
 }
 
 // TestScripts runs the program itself.
@@ -57,11 +76,28 @@ func TestScripts(t *testing.T) {
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Condition:           without,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server": scriptServer,
 			"asks":   scriptAsks,
 		},
 	})
+}
+
+// without is the condition [without:PROGRAM] of scripts, for those that need one; where everything must run it
+// is an error that there is none.
+func without(condition string) (bool, error) {
+	name, ok := strings.CutPrefix(condition, "without:")
+	if !ok {
+		return false, fmt.Errorf("unknown condition %s", condition)
+	}
+	if _, err := exec.LookPath(name); err == nil {
+		return false, nil
+	}
+	if os.Getenv("DOORWARD_TEST_ALL") != "" {
+		return false, fmt.Errorf("install %s", name)
+	}
+	return true, nil
 }
 
 // golden compares got with a file that is kept beside the code, or rewrites it.

@@ -262,14 +262,14 @@ func TestTheAuditLogIsPagedAndFiltered(t *testing.T) {
 		for i := range n {
 			d.sqlExec(`INSERT INTO audit (time, action, actor_kind, actor, actor_name, target, org, address, request_id, detail)
 				VALUES (?, ?, 'user', ?, '', ?, 'default', '', ?, '')`,
-				began.Add(time.Duration(i/2)*time.Second).UnixMilli(), "test."+[]string{"one", "two"}[i%2], fmt.Sprint("usr_", i%5), fmt.Sprint("t_", i), fmt.Sprint("r_", i))
+				began.Add(time.Duration(i/2)*time.Second).UnixMilli(), "test."+[]string{"one", "two"}[i%2], fmt.Sprint("usr_", i%5), fmt.Sprint("t_", i), fmt.Sprintf("%020x", i))
 		}
 		page, next := d.auditPage(by, "action=test.")
 		if len(page) != 100 || next == "" || page[0].Target != "t_249" || page[99].Target != "t_150" {
 			t.Errorf("the first page: %d, %+v", len(page), page[0])
 		}
 		for query, want := range map[string]int{
-			"action=test.": n, "action=test.one": n / 2, "action=test": 0, "actor=usr_3&action=test.": n / 5, "target=t_17": 1, "request_id=r_17": 1,
+			"action=test.": n, "action=test.one": n / 2, "action=test": 0, "actor=usr_3&action=test.": n / 5, "target=t_17": 1, "request_id=" + fmt.Sprintf("%020x", 17): 1,
 			"from=" + url.QueryEscape(began.Add(100*time.Second).Format(time.RFC3339)) + "&action=test.": 50,
 			"action=test.&to=" + began.Add(100*time.Second).UTC().Format(time.RFC3339):                   200,
 			"action=test.&limit=7": n, "action=test.&actor=usr_3&target=t_3": 1, "actor=nobody": 0,

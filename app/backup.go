@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"doorward"
+	"doorward/safe"
 	"doorward/store"
 )
 
@@ -46,8 +47,9 @@ func (c *backupCmd) Run(ctx context.Context, p *program, src *sources) error {
 		return fmt.Errorf("with PostgreSQL use its own tools, as in: pg_dump --format=custom --file=FILE %s (docs/backup.md)", name)
 	}
 	var secrets []secretCopy
+	secret := l.doorConfig().Safe().SecretPath()
 	if c.WithSecret {
-		secrets = []secretCopy{{from: secretPath(l.Settings), to: c.File + ".secret"}, {from: previousPath(secretPath(l.Settings)), to: previousPath(c.File + ".secret"), mayLack: true}}
+		secrets = []secretCopy{{from: secret, to: c.File + ".secret"}, {from: safe.PreviousPath(secret), to: safe.PreviousPath(c.File + ".secret"), mayLack: true}}
 	}
 	for _, name := range append([]string{c.File}, targets(secrets)...) {
 		if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
@@ -83,8 +85,8 @@ func (c *backupCmd) Run(ctx context.Context, p *program, src *sources) error {
 	words := fmt.Sprintf("backed up to %s (%d bytes)", done.File, done.Bytes)
 	if done.Secret != "" {
 		words += ", the secret to " + done.Secret
-	} else if _, err := os.Stat(secretPath(l.Settings)); err == nil {
-		words += fmt.Sprintf("; the secret that signs tokens is not in it: keep %s as well, in another place, or everybody signs in again after a restore", secretPath(l.Settings))
+	} else if _, err := os.Stat(secret); err == nil {
+		words += fmt.Sprintf("; the secret that signs tokens is not in it: keep %s as well, in another place, or everybody signs in again after a restore", secret)
 	}
 	_, err = fmt.Fprintln(p.Out, words)
 	return err
@@ -125,7 +127,7 @@ func putInPlace(f *os.File, path string) error {
 	if err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return safe.SyncDir(filepath.Dir(path))
 }
 
 // secretCopy is a file of secrets to be copied.
@@ -144,7 +146,7 @@ func targets(all []secretCopy) []string {
 
 // copySecrets copies while no secret is rotated.
 func copySecrets(ctx context.Context, dir string, all []secretCopy) error {
-	unlock, err := lockSecrets(ctx, dir)
+	unlock, err := safe.Lock(ctx, dir)
 	if err != nil {
 		return err
 	}

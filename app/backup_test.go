@@ -205,7 +205,7 @@ func TestHealthcheck(t *testing.T) {
 	says(1, no+"the answer is 503", "--listen", "127.0.0.1:"+port)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := askReady(ctx, other.URL+"/hangs", time.Minute); err == nil {
+	if err := askReady(ctx, other.URL+"/hangs", time.Minute, false); err == nil {
 		t.Error("who is asked to end goes on")
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"doorward"
 	"doorward/api"
+	frontdoor "doorward/door"
 	"doorward/gate"
 	"doorward/proxy"
 	"doorward/sample"
@@ -21,7 +21,7 @@ import (
 // path, or the sample service.
 func (h *house) openService() (func(http.ResponseWriter, *http.Request, *gate.Pass), error) {
 	s := h.settings
-	names, forward := s.credentialsThatPass()
+	names, forward := s.doorConfig().CredentialsThatPass()
 	behind := s.behind()
 	if len(behind) == 0 {
 		var err error
@@ -30,7 +30,7 @@ func (h *house) openService() (func(http.ResponseWriter, *http.Request, *gate.Pa
 			return nil, err
 		}
 		return func(w http.ResponseWriter, r *http.Request, pass *gate.Pass) {
-			proxy.Serve(w, proxy.Dress(r, h.passage(pass, "sample"), names, forward), pass, h.sample)
+			proxy.Serve(w, proxy.Dress(r, h.door.Passage(pass, "sample"), names, forward), pass, h.sample)
 		}, nil
 	}
 	var ways []*proxy.Proxy
@@ -51,18 +51,17 @@ func (h *house) openService() (func(http.ResponseWriter, *http.Request, *gate.Pa
 		ways = append(ways, p)
 	}
 	return func(w http.ResponseWriter, r *http.Request, pass *gate.Pass) {
-		ways[pass.Upstream].Carry(w, r, h.passage(pass, behind[pass.Upstream].Name))
+		ways[pass.Upstream].Carry(w, r, h.door.Passage(pass, behind[pass.Upstream].Name))
 	}, nil
 }
 
-// passage tells the corridor what the door has decided, and signs it for the service
-// called audience where that is asked for.
-func (h *house) passage(p *gate.Pass, audience string) proxy.Passage {
-	return proxy.Passage{
-		Identity: p.Identity, Assertion: h.authority.Assertion(p.Identity, audience), RequestID: p.RequestID, Client: p.Client, Forwarded: p.Forwarded,
-		Proto: p.Proto(), Host: p.Host, Path: p.Path, RawPath: p.RawPath,
-		DropAuthorization: p.StripAuthorization, KeepAPIKey: p.KeepAPIKey, Bearer: p.Bearer, Ends: p,
+// servicesOf is what is behind, for the page that shows it.
+func servicesOf(behind []Upstream) []frontdoor.Service {
+	var all []frontdoor.Service
+	for _, u := range behind {
+		all = append(all, frontdoor.Service{Name: u.Name, Address: u.URL.Redacted()})
 	}
+	return all
 }
 
 // reachable are the components of the health answer for what is behind the door. That one
@@ -111,12 +110,4 @@ func (k *knock) answer(ctx context.Context) error {
 	}
 	k.at, k.last = k.now(), err
 	return err
-}
-
-// assertionIssuer is who signs assertions: this server, as it is reached.
-func assertionIssuer(s Settings) string {
-	if s.PublicURL == nil {
-		return doorward.Issuer
-	}
-	return s.PublicURL.Scheme + "://" + s.PublicURL.Host
 }

@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"doorward"
+	"doorward/safe"
 	"doorward/store"
 )
 
 // byHand is the detail of every audit entry that the command line writes.
-const byHand = "command line"
+const byHand = safe.ByHand
 
 // loadBeside reads the settings of a command that works on the database itself, beside a
 // server or without one, by the same rules as the server's.

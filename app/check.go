@@ -3,15 +3,16 @@ package app
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"doorward"
+	"doorward/safe"
 )
 
 // check looks at the settings as a whole: what refuses to start together, and what is
@@ -37,10 +38,10 @@ func (l *loaded) checkSecrets() {
 	for n, s := range l.JWTPreviousSecrets {
 		l.problem(doorward.CheckSecret(fmt.Sprintf("%s entry %d", l.where("jwt.previous_secrets"), n+1), s))
 	}
-	for _, p := range []keyPlace{accessKeys(l.Settings), assertionKeys(l.Settings)} {
-		l.problem(p.check())
-		if p.algorithm != "" && p.given == nil && l.Database.URL != nil && !l.refused[p.setting] {
-			l.problem(fmt.Errorf("%s: must be given with a PostgreSQL database where %s is %s, the same on every node; make it with: openssl genpkey -algorithm %s", p.setting, p.chooses, p.algorithm, opensslName(p.algorithm)))
+	for _, p := range l.doorConfig().Safe().Places() {
+		l.problem(p.Check())
+		if !l.refused[p.Setting] {
+			l.problem(p.Missing(l.Database.URL != nil))
 		}
 	}
 	// Who holds a machine's secret must not thereby hold the one that signs tokens.
@@ -75,8 +76,8 @@ func (l *loaded) conflict(key, format string, args ...any) {
 // checkConflicts refuses settings that contradict each other. It leaves those alone that
 // did not parse, which have their default here.
 func (l *loaded) checkConflicts() {
-	if l.Database.URL != nil && l.JWTSecret == nil && !l.refused["jwt.secret"] {
-		l.problem(errors.New("jwt.secret: must be given with a PostgreSQL database, the same on every node; make one with: openssl rand -base64 32"))
+	if !l.refused["jwt.secret"] {
+		l.problem(l.doorConfig().Safe().MissingSecret())
 	}
 	if l.OpenMode == OpenAlways && l.AuthEnabled != nil && *l.AuthEnabled {
 		l.conflict("open_mode", "always contradicts %s=true", l.where("auth.enabled"))
@@ -107,23 +108,26 @@ func (l *loaded) checkConflicts() {
 	if l.Upstream != nil && local(l.Upstream.Hostname()) && overlap(l.Listen, hostAndPort(l.Upstream)) {
 		l.conflict("upstream", "is this server itself; let %s be another address", l.where("listen"))
 	}
+	l.checkTLS()
 	l.checkPaths()
 	l.checkFiles()
 	l.checkRoutes()
+	l.checkHosts()
 }
 
 // checkFiles refuses a secret file that would be written over the database.
 func (l *loaded) checkFiles() {
-	secret := secretPath(l.Settings)
-	if l.Database.Path != "" && (l.Database.Path == secret || l.Database.Path == previousPath(secret)) {
+	keys := l.doorConfig().Safe()
+	secret := keys.SecretPath()
+	if l.Database.Path != "" && (l.Database.Path == secret || l.Database.Path == safe.PreviousPath(secret)) {
 		l.conflict("names.secret_file", "is the database's own file")
 	}
-	for _, p := range []keyPlace{accessKeys(l.Settings), assertionKeys(l.Settings)} {
-		if p.path == secret || p.path == previousPath(secret) {
-			l.conflict("names.secret_file", "is %s", p.what)
+	for _, p := range keys.Places() {
+		if p.Path == secret || p.Path == safe.PreviousPath(secret) {
+			l.conflict("names.secret_file", "is %s", p.What)
 		}
-		if p.path == l.Database.Path {
-			l.conflict("database", "is %s", p.what)
+		if p.Path == l.Database.Path {
+			l.conflict("database", "is %s", p.What)
 		}
 	}
 }
@@ -134,7 +138,7 @@ func (l *loaded) checkPaths() {
 			l.conflict(p.key, "%q must not lie within /auth/ or /api/auth/ below %s", p.path, l.where("paths.prefix"))
 		}
 	}
-	if l.JWKSPath != "" && l.publishesKeys() {
+	if l.JWKSPath != "" && l.doorConfig().Safe().PublishesKeys() {
 		switch {
 		case l.HealthPath != "" && (l.JWKSPath == l.HealthPath || l.JWKSPath == l.HealthPath+"/live" || l.JWKSPath == l.HealthPath+"/ready"):
 			l.conflict("paths.jwks", "%q is taken by %s", l.JWKSPath, l.where("paths.health"))
@@ -196,8 +200,11 @@ func (l *loaded) checkRisks() {
 			l.warn("trusted_proxies", "%s is everyone: any client can claim any address", p)
 		}
 	}
-	if l.PublicURL != nil && l.PublicURL.Scheme == "http" && !local(l.PublicURL.Hostname()) {
+	if l.publicInClear() {
 		l.warn("public_url", "is plain HTTP: passwords, cookies and tokens can be read on the way")
+	}
+	if l.inClear() && !l.publicInClear() {
+		l.warn("listen", "%s is reached in clear from other machines: passwords, cookies and tokens can be read on the way; give tls.cert and tls.key, or name the proxy that speaks HTTPS in trusted_proxies", l.Listen)
 	}
 	if l.JWTRefreshExpiry < l.JWTExpiry {
 		l.warn("jwt.refresh_expiry", "is shorter than jwt.expiry: a client that refreshes when its access token ends is signed out")
@@ -264,6 +271,7 @@ func (c *checkCmd) Run(p *program, src *sources) error {
 	l := load(*src)
 	if len(l.problems) == 0 { // else Settings must not be used
 		l.problems = append(l.problems, cannotServe(l.Settings)...)
+		l.warnings = append(l.warnings, certificateWarnings(l.Settings, time.Now())...)
 	}
 	warnings := append(l.warnings, l.advice()...)
 	if c.JSON {

@@ -62,6 +62,7 @@ type grammar struct {
 	Healthcheck healthcheckCmd `cmd:"" help:"Ask the server whether it can serve; for containers."`
 	Secret      secretCmd      `cmd:"" help:"Replace the secret that signs tokens."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
+	HashWorker  hashWorkerCmd  `cmd:"" hidden:""`
 }
 
 // takesSettings is a command that reads settings: those for whose key it says so become

@@ -2,7 +2,6 @@ package app
 
 import (
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"testing"
 )
@@ -136,21 +135,5 @@ func TestGenerateKeyMinds(t *testing.T) {
 	status, stdout, stderr := runProgram(t, nil, "generate-key", "--names-key-prefix=a.b")
 	if status != 1 || stdout != "" || stderr != `doorward: names.key_prefix (--names-key-prefix): "a.b": may hold letters, digits, - and _ only`+"\n" {
 		t.Errorf("status %d, %s%s", status, stdout, stderr)
-	}
-}
-
-func TestModuleVersion(t *testing.T) {
-	t.Parallel()
-	for want, info := range map[string]*debug.BuildInfo{
-		"v1.2.3": {Main: debug.Module{Path: "doorward", Version: "v1.2.3"}},
-		"v1.2.4": {Main: debug.Module{Path: "example.com/app", Version: "v9.9.9"}, Deps: []*debug.Module{{Path: "doorward", Version: "v1.2.4"}}},
-		"dev":    {Main: debug.Module{Path: "doorward", Version: "(devel)"}},
-	} {
-		if got := moduleVersion(info); got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
-	}
-	if got := moduleVersion(&debug.BuildInfo{}); got != "dev" {
-		t.Errorf("without information the version is %s", got)
 	}
 }

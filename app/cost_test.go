@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"log/slog"
 	"net"
 	"net/http"
@@ -11,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"doorward"
 	"doorward/api"
+	frontdoor "doorward/door"
 )
 
 // countingDoor is a door whose calls of the store are kept.
@@ -26,25 +25,41 @@ func countingDoor(t *testing.T, settings ...string) (*door, *faultyStore) {
 		t.Fatal(err)
 	}
 	counting := &faultyStore{hangUp: func() {}, slow: func() {}}
-	below := func(ctx context.Context, s Settings, now func() time.Time) (doorward.Store, func() error, error) {
-		kept, unlock, err := openStore(ctx, s, now)
-		counting.Store = kept
-		return counting, unlock, err
-	}
-	h, err := openOn(t.Context(), l.Settings, slog.New(slog.NewTextHandler(d.log, nil)), d.clock.now, below, doorward.HasherConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := counting.house(t, l.Settings, slog.New(slog.NewTextHandler(d.log, nil)), d.clock.now)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.house, d.http, d.URL = h, newServer(h.handler, h.settings.Limits, h.log), "http://"+listener.Addr().String()
+	d.house, d.judge = h, judged(h)
+	d.http, d.URL = newServer(d.judge, h.settings.Limits, h.log), "http://"+listener.Addr().String()
 	d.still = h.runBeside(t.Context())
 	server := d.http
 	go func() { _ = server.Serve(h.limited(listener)) }()
 	t.Cleanup(d.stop)
 	return d, counting
+}
+
+// house opens a house on the store that the settings name, of which f keeps the calls.
+func (f *faultyStore) house(t testing.TB, s Settings, log *slog.Logger, now func() time.Time) *house {
+	t.Helper()
+	h, err := openWith(t.Context(), s, log, now, func(c *frontdoor.Config) {
+		c.Now = now
+		kept, unlock, err := frontdoor.OpenStore(t.Context(), *c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = kept.Close()
+			if unlock != nil {
+				_ = unlock()
+			}
+		})
+		f.Store, c.Store, c.SQLite, c.PostgreSQL = kept, f, "", nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
 }
 
 // writes are the calls since the n-th that change something.

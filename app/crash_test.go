@@ -166,7 +166,7 @@ func newCrash(t *testing.T, cluster *pgtest.Cluster) *crash {
 	for i := range 16 {
 		caller := &crashCaller{
 			c: c, random: rand.New(rand.NewPCG(seed, uint64(i+1))),
-			http: &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableCompression: true}},
+			http: &http.Client{Timeout: time.Minute, Transport: judgingTransport{&http.Transport{DisableCompression: true}}},
 		}
 		t.Cleanup(caller.http.CloseIdleConnections)
 		switch {

@@ -13,13 +13,17 @@ import (
 	"doorward/web"
 )
 
-// documentedDoors is the table of all doors that there can be.
-func documentedDoors() []gate.Door {
-	doors := api.Doors(api.Config{
+// everyDoor is the defaults with all JSON doors that there can be.
+func everyDoor() api.Config {
+	return api.Config{
 		CookieName: "brokoli_session", Health: &api.Health{}, HealthPath: "/health",
 		Metrics: http.NotFoundHandler(), MetricsPath: "/metrics", JWKSPath: "/.well-known/jwks.json",
-	})
-	return append(doors, web.Doors(web.Config{CookieName: "brokoli_session"})...)
+	}
+}
+
+// documentedDoors is the table of all doors that there can be.
+func documentedDoors() []gate.Door {
+	return append(api.Doors(everyDoor()), web.Doors(web.Config{CookieName: "brokoli_session"})...)
 }
 
 // TestDoorsAreDocumented compares docs/doors.md with the table of doors: a difference is

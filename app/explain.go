@@ -71,11 +71,7 @@ func inFull(behind []Upstream) []string {
 	}
 	var all []string
 	for _, u := range behind {
-		name := u.Name + " at " + u.URL.String()
-		if u.place == "" {
-			name = u.URL.String()
-		}
-		all = append(all, name)
+		all = append(all, gate.NamesOf(u.Name, u.URL.String()).Full)
 	}
 	return all
 }

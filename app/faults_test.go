@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"doorward"
+	frontdoor "doorward/door"
 	"doorward/gate"
 	"doorward/proxy"
 	"doorward/store"
@@ -756,43 +757,30 @@ func (r *faultRun) start(at string, settings ...string) {
 	}
 }
 
-func (r *faultRun) open(h *house) error {
-	ctx := context.Background()
-	salt, err := h.store.Salt(ctx, []byte(strings.Repeat("s", doorward.SaltLen)))
-	if err != nil {
-		return err
-	}
-	keys, err := h.keyRing(ctx, salt, doorward.Secret(machineSecret), nil)
-	if err != nil {
-		return err
-	}
+func (r *faultRun) open(h *house) (err error) {
+	c := h.settings.doorConfig()
+	c.Store, c.SQLite, c.RateLimitMinute, c.Log, c.Now = knownSalt{h.store}, "", -1, h.log, h.now
 	// Dearer at each start, so that hashes are upgraded at the sign-ins after it.
 	r.starts++
-	hasher, err := doorward.NewHasher(doorward.HasherConfig{Memory: 8, Time: uint32(r.starts), Slots: 1})
-	if err != nil {
+	c.Hashing = doorward.HasherConfig{Memory: 8, Time: uint32(r.starts), Slots: 1}
+	if h.door, err = frontdoor.New(context.Background(), c); err != nil {
 		return err
 	}
-	s := h.settings
-	h.authority, err = doorward.New(ctx, doorward.Config{
-		Store: h.store, Keys: keys, Salt: salt, Hasher: hasher,
-		Credentials: configuredCredentials(s), OpenAllowed: openAllowed(s),
-		AccessLife: s.JWTExpiry, RefreshLife: s.JWTRefreshExpiry, SessionLife: s.SessionLifetime, SessionMaxAge: s.SessionMaxAge,
-		RefreshRules: doorward.RefreshRules{RetryWindow: s.RefreshRetryWindow, Strict: s.RefreshReuse == RefreshStrict},
-		Lockout:      doorward.LockoutPolicy{Attempts: s.LockoutAttempts, Window: s.LockoutWindow, Duration: s.LockoutDuration},
-		Passwords:    doorward.PasswordPolicy{MinLength: s.PasswordMinLength},
-		MaxStaleness: s.MaxStaleness, ReloadKeys: h.reloadKeys(salt), Now: h.now, Log: h.log,
-	})
-	if err == nil {
-		err = h.keepKeyID(ctx, keys)
-	}
-	if err != nil {
-		return err
-	}
-	return h.openGate(func(w http.ResponseWriter, q *http.Request, pass *gate.Pass) {
-		behind := proxy.Dress(q, h.passage(pass, "sample"), proxy.Names{Cookies: []string{s.CookieName}}, "")
+	h.authority = h.door.Authority()
+	h.handler = h.door.Carrying(func(w http.ResponseWriter, q *http.Request, pass *gate.Pass) {
+		behind := proxy.Dress(q, h.door.Passage(pass, "sample"), proxy.Names{Cookies: []string{c.CookieName}}, "")
 		r.seen = r.serviceSees(behind.Header)
 		gate.WriteRaw(w, http.StatusOK, "{}")
 	})
+	return nil
+}
+
+// knownSalt is a store whose salt is the same in every run, and so are the ids of what is
+// configured.
+type knownSalt struct{ doorward.Store }
+
+func (k knownSalt) Salt(ctx context.Context, _ []byte) ([]byte, error) {
+	return k.Store.Salt(ctx, []byte(strings.Repeat("s", doorward.SaltLen)))
 }
 
 // serviceSees is who a request comes from, as the service behind is told.
@@ -902,6 +890,13 @@ func (r *faultRun) ask(s step) said {
 	r.seen = ""
 	w := httptest.NewRecorder()
 	h.handler.ServeHTTP(w, q.WithContext(ctx))
+	x := dialogue{method: q.Method, path: q.URL.Path, query: q.URL.Query(), status: w.Code, header: w.Header(), body: w.Body.Bytes()}
+	x.sent.WriteString(fill(s.body))
+	if law := committedLaw(); law.has(x.path) {
+		if err := law.judge(x); err != nil {
+			r.wrong("%s", x.accusation(err))
+		}
+	}
 	return r.read(s, w)
 }
 

@@ -11,8 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -697,19 +695,15 @@ func TestEachConfigurationNamesEveryHeaderOfAnAnswer(t *testing.T) {
 	t.Parallel()
 	d := forwardDoor(t, "caddy")
 	a := d.do("GET", "/auth/forward", apiKey(machineKey), header("X-Forwarded-Method", "GET"), header("X-Forwarded-Uri", "/x"), header("X-Forwarded-Host", "x")).want(http.StatusOK)
-	for _, file := range []string{"nginx.conf", "Caddyfile", "traefik-routers.yml", "envoy.yaml"} {
-		b, err := os.ReadFile(filepath.Join("..", "docs", "proxies", file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		text := strings.ToLower(string(b))
+	for _, file := range []string{"nginx-guard.conf", "Caddyfile", "traefik-routers.yml", "envoy.yaml"} {
+		text := strings.ToLower(documented(t, file))
 		for name := range a.header {
 			switch name {
 			case "Date", "Cache-Control", "Content-Length", "Connection":
 				continue
 			}
 			want := strings.ToLower(name)
-			if file == "nginx.conf" {
+			if file == "nginx-guard.conf" {
 				want = "$upstream_http_" + strings.ReplaceAll(want, "-", "_") + ";"
 			}
 			if !strings.Contains(text, want) {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -34,18 +35,22 @@ type echoed struct {
 
 // echoService is a service behind the door that answers with what it received, the target as it came.
 type echoService struct {
-	URL   string
-	calls atomic.Int64
+	URL     string
+	calls   atomic.Int64
+	handler http.Handler
 }
 
 func newEchoService(t *testing.T) *echoService {
 	t.Helper()
 	e := new(echoService)
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	e.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e.calls.Add(1)
 		body, _ := io.ReadAll(r.Body)
-		w.Header().Set("X-Request-Id", "the-service's-own")
 		_ = json.NewEncoder(w).Encode(echoed{r.Method, r.RequestURI, r.Host, string(body), r.Header, r.Trailer})
+	})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Request-Id", "the-service's-own") // a handler in the door's own program may say so; a service may not
+		e.handler.ServeHTTP(w, r)
 	}))
 	s.Config.DisableGeneralOptionsHandler = true
 	t.Cleanup(s.Close)
@@ -60,6 +65,27 @@ func gatewayDoor(t *testing.T, settings ...string) (*door, *echoService) {
 	return machineDoor(t, append([]string{"upstream=" + e.URL}, settings...)...), e
 }
 
+// libraryDoor is machineDoor around the handler of an echo service, in this process.
+func libraryDoor(t *testing.T, settings ...string) (*door, *echoService) {
+	t.Helper()
+	e := newEchoService(t)
+	return machineDoor(t, settings...).wraps(e.handler), e
+}
+
+// opensEcho is gatewayDoor or libraryDoor.
+type opensEcho func(t *testing.T, settings ...string) (*door, *echoService)
+
+// inGatewayAndLibrary runs a test in both placements in which the door is in the way of the requests.
+func inGatewayAndLibrary(t *testing.T, test func(t *testing.T, open opensEcho)) {
+	t.Parallel()
+	for name, open := range map[string]opensEcho{"gateway": gatewayDoor, "library": libraryDoor} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, open)
+		})
+	}
+}
+
 // echoed reads what the service behind got.
 func (a answer) echoed() echoed {
 	a.t.Helper()
@@ -71,11 +97,15 @@ func (a answer) echoed() echoed {
 }
 
 // dialDoor connects to the door. Nothing on the connection waits longer than a test may.
-func (d *door) dialDoor(t *testing.T) net.Conn {
+func (d *door) dialDoor(t *testing.T, protocols ...string) net.Conn {
 	t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(d.URL, "http://"))
+	_, address, _ := strings.Cut(d.URL, "://")
+	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if d.roots != nil {
+		conn = tls.Client(conn, d.trusting(protocols...))
 	}
 	t.Cleanup(func() { conn.Close() })
 	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
@@ -123,8 +153,12 @@ func (a answer) refusedPath() {
 }
 
 func TestTheServiceReceivesTheCanonicalTarget(t *testing.T) {
-	t.Parallel()
-	d, e := gatewayDoor(t)
+	inGatewayAndLibrary(t, testTheServiceReceivesTheCanonicalTarget)
+}
+
+func testTheServiceReceivesTheCanonicalTarget(t *testing.T, open opensEcho) {
+	d, e := open(t)
+	// The library has no base path; the gateway is asked about it in both.
 	based := machineDoor(t, "upstream="+e.URL+"/base%20of/x")
 	for _, c := range []struct{ target, want string }{
 		{"/", "/"},
@@ -174,8 +208,11 @@ func TestTheServiceReceivesTheCanonicalTarget(t *testing.T) {
 }
 
 func TestPathsThatReadInTwoWaysAreRefused(t *testing.T) {
-	t.Parallel()
-	d, e := gatewayDoor(t)
+	inGatewayAndLibrary(t, testPathsThatReadInTwoWaysAreRefused)
+}
+
+func testPathsThatReadInTwoWaysAreRefused(t *testing.T, open opensEcho) {
+	d, e := open(t)
 	for _, target := range []string{
 		"/public/..;/admin", "/public/..%3b/admin", "/.;/admin",
 		"/public/..%2fadmin", "/public/..%2Fadmin", "/public%2f", "/é/..%2fadmin", "/\"..%2f",
@@ -206,8 +243,11 @@ func TestPathsThatReadInTwoWaysAreRefused(t *testing.T) {
 }
 
 func TestWithoutACredentialNoSpellingGetsIn(t *testing.T) {
-	t.Parallel()
-	d, e := gatewayDoor(t)
+	inGatewayAndLibrary(t, testWithoutACredentialNoSpellingGetsIn)
+}
+
+func testWithoutACredentialNoSpellingGetsIn(t *testing.T, open opensEcho) {
+	d, e := open(t)
 	for _, target := range []string{
 		"/admin", "/health/../admin", "/health/%2e%2e/admin", "//admin", "/health//../admin", "/metrics/./../admin", "/auth/refresh/../../admin",
 		"/health/x", "/health/", "/%68ealth/x", "/admin?/health", "/admin?x=/../health", "/healthz", "/Health", "http://other.example/admin",
@@ -225,8 +265,11 @@ func TestWithoutACredentialNoSpellingGetsIn(t *testing.T) {
 }
 
 func TestOurPathsAreNeverForwarded(t *testing.T) {
-	t.Parallel()
-	d, e := gatewayDoor(t)
+	inGatewayAndLibrary(t, testOurPathsAreNeverForwarded)
+}
+
+func testOurPathsAreNeverForwarded(t *testing.T, open opensEcho) {
+	d, e := open(t)
 	for _, target := range []string{
 		"/auth/", "/auth/nothing", "/auth/token/", "/auth/token/x", "/auth/TOKEN", "/auth/forward/x", "/auth//nothing", "/auth/é", "/auth/a;b",
 		"/api/auth/", "/api/auth/nothing", "/api/auth/users/", "/api/auth/users/a/b", "/api/auth/me/", "/api/auth/%25",
@@ -385,8 +428,11 @@ var spoofed = []string{
 }
 
 func TestIdentityHeadersOfEveryKindOfCaller(t *testing.T) {
-	t.Parallel()
-	d, _ := gatewayDoor(t)
+	inGatewayAndLibrary(t, testIdentityHeadersOfEveryKindOfCaller)
+}
+
+func testIdentityHeadersOfEveryKindOfCaller(t *testing.T, open opensEcho) {
+	d, _ := open(t)
 	root := d.setUp()
 	_, rootCookie := d.signIn("root", rootPassword)
 	adaID, ada, adaCookie := d.newUser(root, "Ada.L", "viewer")
@@ -397,7 +443,7 @@ func TestIdentityHeadersOfEveryKindOfCaller(t *testing.T) {
 	tokenID := me.str("id")
 	keyID := d.do("GET", "/api/auth/me", apiKey(machineKey)).want(http.StatusOK).str("id")
 
-	free, _ := gatewayDoor(t, "auth.enabled=false")
+	free, _ := open(t, "auth.enabled=false")
 	for _, c := range []struct {
 		name                      string
 		d                         *door
@@ -458,8 +504,11 @@ func TestIdentityHeadersOfEveryKindOfCaller(t *testing.T) {
 
 // TestIdentityHeadersInTrailers: what is in the trailer is judged by nobody, and goes no further.
 func TestIdentityHeadersInTrailers(t *testing.T) {
-	t.Parallel()
-	d, _ := gatewayDoor(t)
+	inGatewayAndLibrary(t, testIdentityHeadersInTrailers)
+}
+
+func testIdentityHeadersInTrailers(t *testing.T, open opensEcho) {
+	d, _ := open(t)
 	got := d.wire(t, "POST /x HTTP/1.1\r\nHost: {door}\r\n"+machineKeyLine+"\r\nTE: trailers\r\nTrailer: X-Auth-Role\r\nTransfer-Encoding: chunked\r\n\r\n"+
 		"2\r\nhi\r\n0\r\nX-Auth-Role: spoofed\r\n\r\n").echoed()
 	if got.Body != "hi" || len(got.Trailer) != 0 || got.Header.Get("X-Auth-Role") != "admin" || len(got.Header["Trailer"]) != 0 {
@@ -469,8 +518,11 @@ func TestIdentityHeadersInTrailers(t *testing.T) {
 
 // TestForwardedAddressesBehindTrustedProxies: the service is told what is believed, in order, and the peer last.
 func TestForwardedAddressesBehindTrustedProxies(t *testing.T) {
-	t.Parallel()
-	d, _ := gatewayDoor(t, "trusted_proxies=127.0.0.1,10.0.0.0/8")
+	inGatewayAndLibrary(t, testForwardedAddressesBehindTrustedProxies)
+}
+
+func testForwardedAddressesBehindTrustedProxies(t *testing.T, open opensEcho) {
+	d, _ := open(t, "trusted_proxies=127.0.0.1,10.0.0.0/8")
 	for _, c := range []struct {
 		lines           []string
 		addrs, proto, h string
@@ -492,13 +544,14 @@ func TestForwardedAddressesBehindTrustedProxies(t *testing.T) {
 	}
 }
 
-func TestCredentialsStayAtTheDoor(t *testing.T) {
-	t.Parallel()
+func TestCredentialsStayAtTheDoor(t *testing.T) { inGatewayAndLibrary(t, testCredentialsStayAtTheDoor) }
+
+func testCredentialsStayAtTheDoor(t *testing.T, open opensEcho) {
 	const basic = "Basic dXNlcjpwYXNz"
-	d, e := gatewayDoor(t)
-	asSent := machineDoor(t, "upstream="+e.URL, "forward_credentials=as_sent")
-	off := machineDoor(t, "upstream="+e.URL, "auth.enabled=false")
-	renamed := machineDoor(t, "upstream="+e.URL, "names.cookie=sid")
+	d, _ := open(t)
+	asSent, _ := open(t, "forward_credentials=as_sent")
+	off, _ := open(t, "auth.enabled=false")
+	renamed, _ := open(t, "names.cookie=sid")
 	cookies := map[*door]string{}
 	for _, d := range []*door{d, asSent} {
 		d.setUp()
@@ -566,8 +619,11 @@ func (d *door) setUpRenamed(t *testing.T, name string, cookies map[*door]string)
 // TestCookiesAreReadAsTheyAreStripped: no pair of our name is overlooked because it, or one beside it,
 // is ill-formed; what the door did not read it would have taken from the service all the same.
 func TestCookiesAreReadAsTheyAreStripped(t *testing.T) {
-	t.Parallel()
-	d, e := gatewayDoor(t)
+	inGatewayAndLibrary(t, testCookiesAreReadAsTheyAreStripped)
+}
+
+func testCookiesAreReadAsTheyAreStripped(t *testing.T, open opensEcho) {
+	d, e := open(t)
 	d.setUp()
 	_, good := d.signIn("root", rootPassword)
 	ours := "brokoli_session=" + good
@@ -941,61 +997,63 @@ func TestEventsArriveAsTheyAreSent(t *testing.T) {
 
 func TestWebSocketsGoThroughTheWholeDoor(t *testing.T) {
 	t.Parallel()
-	heads := make(chan http.Header, 1)
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		heads <- r.Header
-		conn, rw, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer conn.Close()
-		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: chat\r\n\r\nhello\n")
-		_ = rw.Flush()
-		for {
-			line, err := rw.ReadString('\n')
-			if err != nil || line == "bye\n" {
+	clearAndTLS(t, func(t *testing.T, settings []string, trust func(*door) *door) {
+		heads := make(chan http.Header, 1)
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			heads <- r.Header
+			conn, rw, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
 				return
 			}
-			_, _ = rw.WriteString("you said " + line)
+			defer conn.Close()
+			_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: chat\r\n\r\nhello\n")
 			_ = rw.Flush()
-		}
-	}))
-	t.Cleanup(s.Close)
-	d := machineDoor(t, "upstream="+s.URL, "trusted_proxies=127.0.0.1")
-	conn := d.dialDoor(t)
-	_, err := fmt.Fprintf(conn, "GET /chat/../socket HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat\r\nX-Auth-Role: superadmin\r\n%s\r\n\r\n", machineKeyLine)
-	if err != nil {
-		t.Fatal(err)
-	}
-	br := bufio.NewReader(conn)
-	res, err := http.ReadResponse(br, nil)
-	if err != nil || res.StatusCode != http.StatusSwitchingProtocols || res.Header.Get("Sec-Websocket-Protocol") != "chat" || !requestID.MatchString(res.Header.Get("X-Request-Id")) {
-		t.Fatalf("%+v, %v", res, err)
-	}
-	h := <-heads
-	if h.Get("X-Auth-Role") != "admin" || h.Get("X-Api-Key") != "" || h.Get("Upgrade") != "websocket" || h.Get("Sec-Websocket-Protocol") != "chat" {
-		t.Errorf("the handshake arrives as %v", h)
-	}
-	expect := func(want string) {
-		t.Helper()
-		if got, err := br.ReadString('\n'); err != nil || got != want+"\n" {
-			t.Fatalf("%q, %v; want %q", got, err, want)
-		}
-	}
-	expect("hello")
-	for _, m := range []string{"one", strings.Repeat("x", 100_000), "\x00\xff"} {
-		if _, err := io.WriteString(conn, m+"\n"); err != nil {
+			for {
+				line, err := rw.ReadString('\n')
+				if err != nil || line == "bye\n" {
+					return
+				}
+				_, _ = rw.WriteString("you said " + line)
+				_ = rw.Flush()
+			}
+		}))
+		t.Cleanup(s.Close)
+		d := trust(machineDoor(t, append(settings, "upstream="+s.URL, "trusted_proxies=127.0.0.1")...))
+		conn := d.dialDoor(t)
+		_, err := fmt.Fprintf(conn, "GET /chat/../socket HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat\r\nX-Auth-Role: superadmin\r\n%s\r\n\r\n", machineKeyLine)
+		if err != nil {
 			t.Fatal(err)
 		}
-		expect("you said " + m)
-	}
-	if _, err := io.WriteString(conn, "bye\n"); err != nil {
-		t.Fatal(err)
-	}
-	if rest, err := io.ReadAll(br); err != nil || len(rest) != 0 {
-		t.Errorf("after the end: %q, %v", rest, err)
-	}
+		br := bufio.NewReader(conn)
+		res, err := http.ReadResponse(br, nil)
+		if err != nil || res.StatusCode != http.StatusSwitchingProtocols || res.Header.Get("Sec-Websocket-Protocol") != "chat" || !requestID.MatchString(res.Header.Get("X-Request-Id")) {
+			t.Fatalf("%+v, %v", res, err)
+		}
+		h := <-heads
+		if h.Get("X-Auth-Role") != "admin" || h.Get("X-Api-Key") != "" || h.Get("Upgrade") != "websocket" || h.Get("Sec-Websocket-Protocol") != "chat" {
+			t.Errorf("the handshake arrives as %v", h)
+		}
+		expect := func(want string) {
+			t.Helper()
+			if got, err := br.ReadString('\n'); err != nil || got != want+"\n" {
+				t.Fatalf("%q, %v; want %q", got, err, want)
+			}
+		}
+		expect("hello")
+		for _, m := range []string{"one", strings.Repeat("x", 100_000), "\x00\xff"} {
+			if _, err := io.WriteString(conn, m+"\n"); err != nil {
+				t.Fatal(err)
+			}
+			expect("you said " + m)
+		}
+		if _, err := io.WriteString(conn, "bye\n"); err != nil {
+			t.Fatal(err)
+		}
+		if rest, err := io.ReadAll(br); err != nil || len(rest) != 0 {
+			t.Errorf("after the end: %q, %v", rest, err)
+		}
+	})
 }
 
 // blob is a body of a known sum, made as it is read.

@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"doorward"
+	frontdoor "doorward/door"
+	"doorward/sample"
 )
 
 // door is a whole server under test: all its rooms, real SQLite in a directory of its
@@ -28,8 +31,11 @@ type door struct {
 	flags map[string]string // settings by key
 	// hashing is cheap, since most tests are about anything but what a password costs; "hashing=real" among the settings makes it what it is.
 	hashing doorward.HasherConfig
+	wrapped http.Handler // behind the door in this process, as a program that embeds Doorward has it; nil for what the settings say
+	judge   *judge
 	http    *http.Server
-	still   func() // stops what runs beside the requests
+	still   func()         // stops what runs beside the requests
+	roots   *x509.CertPool // whom a client trusts where the server speaks HTTPS
 }
 
 // clock is a clock that runs, and that a test may set forward or back.
@@ -125,7 +131,8 @@ func (d *door) start() {
 	if err := l.err(); err != nil {
 		d.t.Fatal(err)
 	}
-	h, err := openOn(context.Background(), l.Settings, slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})), d.clock.now, openStore, d.hashing)
+	h, err := openWith(context.Background(), l.Settings, slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})), d.clock.now,
+		func(c *frontdoor.Config) { c.Hashing = d.hashing })
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -133,12 +140,17 @@ func (d *door) start() {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	d.house, d.http, d.URL = h, newServer(h.handler, h.settings.Limits, h.log), "http://"+listener.Addr().String()
+	if d.wrapped != nil {
+		h.handler = h.door.Wrap(d.wrapped)
+	}
+	in := h.entrance(listener)
+	d.house, d.judge = h, judged(h)
+	in.Server.Handler = d.judge
+	d.http, d.URL = in.Server, h.settings.scheme()+"://"+listener.Addr().String()
 	h.announce(context.Background(), listener.Addr(), d.log)
 	d.still = h.runBeside(context.Background())
 	d.clock.moved = d.clockSet
-	server := d.http // stop may come first
-	go func() { _ = server.Serve(h.limited(listener)) }()
+	go func() { _ = in.serve() }()
 }
 
 func (d *door) stop() {
@@ -150,6 +162,7 @@ func (d *door) stop() {
 	if err := d.house.Close(); err != nil {
 		d.t.Errorf("closing the server: %v", err)
 	}
+	d.judge.report(d.t)
 	d.http = nil
 }
 
@@ -159,6 +172,37 @@ func (d *door) restart(settings ...string) {
 	d.stop()
 	d.set(settings...)
 	d.start()
+}
+
+// wraps puts h behind the door in place of what was there.
+func (d *door) wraps(h http.Handler) *door {
+	d.t.Helper()
+	d.stop()
+	d.wrapped = h
+	d.start()
+	return d
+}
+
+// inProgramAndLibrary runs a test with the sample service behind the program's door, and behind
+// that of a program which embeds it.
+func inProgramAndLibrary(t *testing.T, test func(t *testing.T, open func(t *testing.T, settings ...string) *door)) {
+	t.Parallel()
+	t.Run("program", func(t *testing.T) {
+		t.Parallel()
+		test(t, newDoor)
+	})
+	t.Run("library", func(t *testing.T) {
+		t.Parallel()
+		test(t, func(t *testing.T, settings ...string) *door {
+			t.Helper()
+			service, err := sample.New(sample.Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = service.Close() })
+			return newDoor(t, settings...).wraps(service)
+		})
+	})
 }
 
 // answer is what came back.
@@ -204,7 +248,7 @@ func jsonBody(body string) ask {
 
 // oneShot is the client: where browsers keep connections, here each request has its own, so that none outlives a restart.
 var oneShot = &http.Client{
-	Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
+	Transport:     judgingTransport{&http.Transport{DisableKeepAlives: true, DisableCompression: true}},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
@@ -218,7 +262,11 @@ func (d *door) do(method, path string, asks ...ask) answer {
 	for _, a := range asks {
 		a(r)
 	}
-	resp, err := oneShot.Do(r)
+	client := oneShot
+	if d.roots != nil {
+		client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true, TLSClientConfig: d.trusting()}, CheckRedirect: oneShot.CheckRedirect}
+	}
+	resp, err := client.Do(r)
 	if err != nil {
 		d.t.Errorf("%s %s: %v", method, path, err)
 		return answer{t: d.t, what: method + " " + path}
@@ -284,7 +332,7 @@ func (a answer) str(path string) string {
 func (a answer) sessionCookie() string {
 	a.t.Helper()
 	for _, c := range (&http.Response{Header: a.header}).Cookies() {
-		if c.Name == "brokoli_session" {
+		if c.Name == "brokoli_session" && c.MaxAge >= 0 {
 			return c.Value
 		}
 	}

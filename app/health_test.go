@@ -18,12 +18,13 @@ import (
 	"github.com/prometheus/common/model"
 
 	"doorward/api"
+	frontdoor "doorward/door"
 	"doorward/gate"
 )
 
 // healthy is what /health answers, to the letter; the rest is what follows the components.
 func healthy(rest string) string {
-	return fmt.Sprintf(`{"name":"doorward","status":"ok","version":%q,"components":[{"name":"database","status":"ok","error":""}]%s}`+"\n", version(), rest)
+	return fmt.Sprintf(`{"name":"doorward","status":"ok","version":%q,"components":[{"name":"database","status":"ok","error":""}]%s}`+"\n", frontdoor.Version(), rest)
 }
 
 const down = `{"name":"doorward","status":"error","version":%q,"components":[{"name":"database","status":"error","error":"cannot be read"}]}` + "\n"
@@ -54,7 +55,7 @@ func TestHealthToTheLetter(t *testing.T) {
 	if err := d.house.store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	is("/health", http.StatusServiceUnavailable, fmt.Sprintf(down, version()))
+	is("/health", http.StatusServiceUnavailable, fmt.Sprintf(down, frontdoor.Version()))
 	is("/health/live", http.StatusOK, ok)
 	is("/health/ready", http.StatusServiceUnavailable, away)
 	d.do("HEAD", "/health").want(http.StatusServiceUnavailable)
@@ -270,7 +271,7 @@ func TestWhatIsCountedOfAnAnswer(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			d := &door{t: t, log: &logBuffer{}}
-			m := newMetrics(newDoor(t).house.authority)
+			m := newMetrics(nil)
 			handler := m.count(c.handle, slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 			func() {
 				defer func() {

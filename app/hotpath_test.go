@@ -2,7 +2,6 @@ package app
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,7 +19,6 @@ import (
 	"testing"
 	"time"
 
-	"doorward"
 	"doorward/gate"
 )
 
@@ -37,7 +35,11 @@ const maxHotAllocations = 4
 func TestHotPath(t *testing.T) {
 	if os.Getenv(hotPathVariable) != "" {
 		hotPath(t)
-		t.Run("signed by key pairs", func(t *testing.T) { hotPath(t, "jwt.algorithm=EdDSA", "assertion=ES256") })
+		t.Run("signed by key pairs", func(t *testing.T) {
+			access, _ := pairPEM(t, "EdDSA")
+			assertion, _ := pairPEM(t, "ES256")
+			hotPath(t, "jwt.algorithm=EdDSA", "jwt.signing_keys="+access, "assertion=ES256", "assertion_keys="+assertion)
+		})
 		return
 	}
 	t.Parallel()
@@ -143,15 +145,7 @@ func hotHouse(t testing.TB, settings ...string) (*house, *logBuffer, *faultyStor
 		t.Fatal(err)
 	}
 	log, counted := new(logBuffer), new(faultyStore) // without a fault
-	h, err := openOn(t.Context(), l.Settings, newLog(l.Settings, log), time.Now,
-		func(ctx context.Context, s Settings, now func() time.Time) (doorward.Store, func() error, error) {
-			below, unlock, err := openStore(ctx, s, now)
-			counted.Store = below
-			return counted, unlock, err
-		}, doorward.HasherConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	h := counted.house(t, l.Settings, newLog(l.Settings, log), time.Now)
 	t.Cleanup(func() {
 		if err := h.Close(); err != nil {
 			t.Error(err)

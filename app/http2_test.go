@@ -8,8 +8,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,12 +22,13 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// newHTTP2 is a client that speaks HTTP/2 in clear and nothing else, on one connection.
-func newHTTP2(t *testing.T) *http.Client {
+// newHTTP2 is a client of the door that speaks HTTP/2 and nothing else, on one connection.
+func (d *door) newHTTP2(t *testing.T) *http.Client {
 	t.Helper()
 	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true)
-	transport := &http.Transport{Protocols: protocols, DisableCompression: true}
+	protocols.SetUnencryptedHTTP2(d.roots == nil)
+	protocols.SetHTTP2(d.roots != nil)
+	transport := &http.Transport{Protocols: protocols, DisableCompression: true, TLSClientConfig: d.trusting()}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport, CheckRedirect: oneShot.CheckRedirect}
 }
@@ -59,56 +62,59 @@ func (d *door) over(client *http.Client, method, path string, asks ...ask) answe
 // TestHTTP2ComesInByTheSameDoor: what holds over HTTP/1.1 holds over HTTP/2.
 func TestHTTP2ComesInByTheSameDoor(t *testing.T) {
 	t.Parallel()
-	d, e := gatewayDoor(t)
-	d.setUp()
-	c := newHTTP2(t)
-	d.over(c, "GET", "/health").want(http.StatusOK)
-	a := d.over(c, "GET", "/x")
-	a.refused(http.StatusUnauthorized, "token required")
-	if a.header.Get("Www-Authenticate") != "Bearer" || !requestID.MatchString(a.header.Get("X-Request-Id")) || a.header.Get("Cache-Control") != "no-store" {
-		t.Errorf("header %v", a.header)
-	}
-	d.over(c, "GET", "/x", bearer("forged")).refused(http.StatusUnauthorized, "invalid token")
-	d.over(c, "GET", "/auth/nothing").refused(http.StatusNotFound, "page not found")
-	d.over(c, "DELETE", "/auth/refresh").refused(http.StatusMethodNotAllowed, "method not allowed")
-	d.over(c, "GET", "/a/..%2fb", apiKey(machineKey)).refusedPath()
-	if n := e.calls.Load(); n != 0 {
-		t.Errorf("the service was asked %d times", n)
-	}
+	clearAndTLS(t, func(t *testing.T, settings []string, trust func(*door) *door) {
+		d, e := gatewayDoor(t, settings...)
+		trust(d)
+		d.setUp()
+		c := d.newHTTP2(t)
+		d.over(c, "GET", "/health").want(http.StatusOK)
+		a := d.over(c, "GET", "/x")
+		a.refused(http.StatusUnauthorized, "token required")
+		if a.header.Get("Www-Authenticate") != "Bearer" || !requestID.MatchString(a.header.Get("X-Request-Id")) || a.header.Get("Cache-Control") != "no-store" {
+			t.Errorf("header %v", a.header)
+		}
+		d.over(c, "GET", "/x", bearer("forged")).refused(http.StatusUnauthorized, "invalid token")
+		d.over(c, "GET", "/auth/nothing").refused(http.StatusNotFound, "page not found")
+		d.over(c, "DELETE", "/auth/refresh").refused(http.StatusMethodNotAllowed, "method not allowed")
+		d.over(c, "GET", "/a/..%2fb", apiKey(machineKey)).refusedPath()
+		if n := e.calls.Load(); n != 0 {
+			t.Errorf("the service was asked %d times", n)
+		}
 
-	login := d.over(c, "POST", "/api/auth/login", jsonBody(credentialsJSON("root", rootPassword))).want(http.StatusOK)
-	session := login.sessionCookie()
-	// Browsers send one field for each cookie; they are read as one header (RFC 9113, section 8.2.3).
-	got := d.over(c, "POST", "/a/../b?c=%zz", header("Cookie", "theirs=1; brokoli_session="+session+"; also=2"), header("X-Auth-Role", "viewer"), header("TE", "trailers"),
-		formBody("the body"), header("Sec-Fetch-Site", "same-origin")).echoed()
-	if got.Target != "/b?c=%zz" || got.Body != "the body" || got.Header.Get("X-Auth-Role") != "superadmin" || got.Header.Get("X-Forwarded-User") != "root" || got.Header.Get("Cookie") != "theirs=1; also=2" || got.Host != strings.TrimPrefix(d.URL, "http://") {
-		t.Errorf("the service got %+v", got)
-	}
-	d.over(c, "POST", "/x", header("Cookie", "brokoli_session="+session), header("Sec-Fetch-Site", "cross-site")).refused(http.StatusForbidden, "cross-origin request refused")
-	d.over(c, "GET", "/x", header("Cookie", "brokoli_session="+session+"; brokoli_session=other")).want(http.StatusBadRequest)
+		login := d.over(c, "POST", "/api/auth/login", jsonBody(credentialsJSON("root", rootPassword))).want(http.StatusOK)
+		session := login.sessionCookie()
+		// Browsers send one field for each cookie; they are read as one header (RFC 9113, section 8.2.3).
+		got := d.over(c, "POST", "/a/../b?c=%zz", header("Cookie", "theirs=1; brokoli_session="+session+"; also=2"), header("X-Auth-Role", "viewer"), header("TE", "trailers"),
+			formBody("the body"), header("Sec-Fetch-Site", "same-origin")).echoed()
+		if got.Target != "/b?c=%zz" || got.Body != "the body" || got.Header.Get("X-Auth-Role") != "superadmin" || got.Header.Get("X-Forwarded-User") != "root" || got.Header.Get("Cookie") != "theirs=1; also=2" || !strings.HasSuffix(d.URL, "://"+got.Host) {
+			t.Errorf("the service got %+v", got)
+		}
+		d.over(c, "POST", "/x", header("Cookie", "brokoli_session="+session), header("Sec-Fetch-Site", "cross-site")).refused(http.StatusForbidden, "cross-origin request refused")
+		d.over(c, "GET", "/x", header("Cookie", "brokoli_session="+session+"; brokoli_session=other")).want(http.StatusBadRequest)
 
-	d.over(c, "POST", "/auth/refresh", formBody(strings.Repeat(" ", 64<<10+1))).refused(http.StatusRequestEntityTooLarge, "body: must not exceed 64 KiB")
-	d.over(c, "POST", "/auth/refresh", func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(strings.Repeat(" ", 1<<20))) }).
-		refused(http.StatusRequestEntityTooLarge, "body: must not exceed 64 KiB")
+		d.over(c, "POST", "/auth/refresh", formBody(strings.Repeat(" ", 64<<10+1))).refused(http.StatusRequestEntityTooLarge, "body: must not exceed 64 KiB")
+		d.over(c, "POST", "/auth/refresh", func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(strings.Repeat(" ", 1<<20))) }).
+			refused(http.StatusRequestEntityTooLarge, "body: must not exceed 64 KiB")
 
-	// Many at once, each answered with its own.
-	var all sync.WaitGroup
-	for i := range 300 {
-		all.Go(func() {
-			path := fmt.Sprintf("/many/%d", i)
-			if got := d.over(c, "PUT", path, apiKey(machineKey), formBody(path)).echoed(); got.Target != path || got.Body != path {
-				t.Errorf("%s: %+v", path, got)
-			}
-		})
-	}
-	all.Wait()
+		// Many at once, each answered with its own.
+		var all sync.WaitGroup
+		for i := range 300 {
+			all.Go(func() {
+				path := fmt.Sprintf("/many/%d", i)
+				if got := d.over(c, "PUT", path, apiKey(machineKey), formBody(path)).echoed(); got.Target != path || got.Body != path {
+					t.Errorf("%s: %+v", path, got)
+				}
+			})
+		}
+		all.Wait()
+	})
 }
 
 // TestHTTP2BodiesStream both ways, and are bounded in time at our own doors.
 func TestHTTP2BodiesStream(t *testing.T) {
 	t.Parallel()
 	d, _ := gatewayDoor(t, "limits.body_timeout=300ms", "limits.body_bytes=1MiB")
-	c := newHTTP2(t)
+	c := d.newHTTP2(t)
 	for _, path := range []string{"/auth/refresh", "/api/auth/login"} {
 		pr, pw := io.Pipe()
 		defer pw.Close()
@@ -140,7 +146,7 @@ type frames struct {
 
 func (d *door) frames(t *testing.T) *frames {
 	t.Helper()
-	f := &frames{t: t, conn: d.dialDoor(t)}
+	f := &frames{t: t, conn: d.dialDoor(t, "h2")}
 	f.Framer = http2.NewFramer(f.conn, f.conn)
 	f.AllowIllegalWrites = true
 	f.ReadMetaHeaders = hpack.NewDecoder(4<<10, nil)
@@ -157,6 +163,13 @@ func (f *frames) must(err error) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+}
+
+// headerBlock is the first header block of a connection.
+func headerBlock(fields ...string) []byte {
+	f := new(frames)
+	f.enc = hpack.NewEncoder(&f.buf)
+	return f.block(fields...)
 }
 
 // block is a header block of names and values in turn.
@@ -390,191 +403,198 @@ func TestHTTP2FramingIsOurs(t *testing.T) {
 // answers others meanwhile and afterwards, and nothing is left behind. It is not parallel: it counts
 // goroutines.
 func TestRE5HTTP2Abuse(t *testing.T) { //nolint:paralleltest // see above
-	d, e := gatewayDoor(t, "limits.streams=50", "limits.header_timeout=1s")
-	get := []string{":method", "GET", ":scheme", "http", ":authority", "door.example", ":path", "/x"}
-	admitted := append(append([]string{}, get...), "x-api-key", machineKey)
-	post := append([]string{":method", "POST"}, admitted[2:]...)
-	d.do("GET", "/x", apiKey(machineKey)).want(http.StatusOK)
-	for _, c := range []struct {
-		name  string
-		ended bool // the server must end the connection
-		calls int  // most calls of the service
-		abuse func(f *frames) bool
-	}{
-		{"rapid reset, refused", false, 0, func(f *frames) bool {
-			for i := range uint32(20_000) {
-				if !f.send(2*i+1, true, get...) || f.WriteRSTStream(2*i+1, http2.ErrCodeCancel) != nil {
-					return false
-				}
-			}
-			return true
-		}},
-		{"rapid reset, admitted", false, 20_000, func(f *frames) bool {
-			for i := range uint32(20_000) {
-				if !f.send(2*i+1, true, admitted...) || f.WriteRSTStream(2*i+1, http2.ErrCodeCancel) != nil {
-					return false
-				}
-			}
-			return true
-		}},
-		{"streams past the limit", false, 200, func(f *frames) bool {
-			for i := range uint32(20_000) {
-				if !f.send(2*i+1, false, post...) {
-					return false
-				}
-			}
-			return true
-		}},
-		{"CONTINUATION without end", true, 0, func(f *frames) bool {
-			part := f.block("x", strings.Repeat("y", 1000))
-			if f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: f.block(admitted...)}) != nil {
-				return false
-			}
-			for range 100_000 {
-				if f.WriteContinuation(1, false, part) != nil {
-					return false
-				}
-			}
-			return true
-		}},
-		{"empty CONTINUATION without end", true, 0, func(f *frames) bool {
-			if f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: f.block(admitted...)}) != nil {
-				return false
-			}
-			for range 1_000_000 {
-				if f.WriteContinuation(1, false, nil) != nil {
-					return false
-				}
-			}
-			return true
-		}},
-		{"SETTINGS", false, 0, func(f *frames) bool {
-			for range 200_000 {
-				if f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1}) != nil {
-					return false
-				}
-			}
-			return true
-		}},
-		{"PING", true, 0, func(f *frames) bool {
-			for range 1_000_000 {
-				if f.WritePing(false, [8]byte{}) != nil {
-					return false
-				}
-			}
-			return true
-		}},
-		{"resets called for", true, 0, func(f *frames) bool { // each is answered with a reset of ours
-			for i := range uint32(1_000_000) {
-				if f.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 1, BlockFragment: []byte{0x82}, EndHeaders: true, EndStream: true}) != nil {
-					return false
-				}
-			}
-			return true
-		}},
-		{"10,000 trailers", false, 1, func(f *frames) bool {
-			var fields []string
-			for i := range 10_000 {
-				fields = append(fields, fmt.Sprintf("x-%d", i), "y")
-			}
-			return f.send(1, false, post...) && f.WriteData(1, false, []byte("x")) == nil && f.send(1, true, fields...)
-		}},
-		{"10,000 headers", false, 0, func(f *frames) bool {
-			fields := append([]string{}, admitted...)
-			for i := range 10_000 {
-				fields = append(fields, fmt.Sprintf("x-%d", i), "y")
-			}
-			return f.send(1, true, fields...)
-		}},
-		{"one header 10,000 times", false, 0, func(f *frames) bool { // three bytes become three thousand
-			fields := append([]string{}, admitted...)
-			for range 10_000 {
-				fields = append(fields, "x", strings.Repeat("y", 3000))
-			}
-			return f.send(1, true, fields...)
-		}},
-		{"empty DATA", false, 1, func(f *frames) bool {
-			if !f.send(1, false, post...) {
-				return false
-			}
-			for range 100_000 {
-				if f.WriteData(1, false, nil) != nil {
-					return false
-				}
-			}
-			return true
-		}},
-		{"more than the window", false, 1, func(f *frames) bool {
-			if !f.send(1, false, append([]string{":method", "POST"}, get[2:]...)...) {
-				return false
-			}
-			for range 10_000 {
-				if f.WriteData(1, false, make([]byte, 16<<10)) != nil {
-					return false
-				}
-			}
-			return true
-		}},
-		{"a window past all bounds", true, 0, func(f *frames) bool {
-			for range 2 {
-				if f.WriteWindowUpdate(0, 1<<31-1) != nil {
-					return false
-				}
-			}
-			return true
-		}},
-		{"a frame larger than said", true, 0, func(f *frames) bool {
-			return f.WriteRawFrame(http2.FrameData, 0, 1, make([]byte, 1<<20)) == nil
-		}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			before := runtime.NumGoroutine()
-			calls := e.calls.Load()
-			var peak atomic.Int64
-			watched := make(chan struct{})
-			go func() { // the server answers others meanwhile
-				defer close(watched)
-				for range 20 {
-					d.do("GET", "/health").want(http.StatusOK)
-					peak.Store(max(peak.Load(), int64(runtime.NumGoroutine())))
-				}
-			}()
-			f := d.frames(t)
-			began := time.Now()
-			went := c.abuse(f)
-			if went && c.ended {
-				for { // it may be on its way
-					if _, err := f.ReadFrame(); err != nil {
-						var timeout net.Error
-						if errors.As(err, &timeout) && timeout.Timeout() {
-							t.Error("the connection goes on")
-						}
-						break
+	clearAndTLS(t, func(t *testing.T, settings []string, trust func(*door) *door) {
+		d, e := gatewayDoor(t, append(settings, "limits.streams=50", "limits.header_timeout=1s")...)
+		trust(d)
+		get := []string{":method", "GET", ":scheme", "http", ":authority", "door.example", ":path", "/x"}
+		admitted := append(append([]string{}, get...), "x-api-key", machineKey)
+		post := append([]string{":method", "POST"}, admitted[2:]...)
+		d.do("GET", "/x", apiKey(machineKey)).want(http.StatusOK)
+		for _, c := range []struct {
+			name  string
+			ended bool // the server must end the connection
+			calls int  // most calls of the service
+			abuse func(f *frames) bool
+		}{
+			{"rapid reset, refused", false, 0, func(f *frames) bool {
+				for i := range uint32(20_000) {
+					if !f.send(2*i+1, true, get...) || f.WriteRSTStream(2*i+1, http2.ErrCodeCancel) != nil {
+						return false
 					}
 				}
-			}
-			<-watched
-			t.Logf("ended by the server: %t, after %v, %d calls, at most %d goroutines", !went, time.Since(began), e.calls.Load()-calls, peak.Load())
-			_ = f.conn.Close()
-			d.do("GET", "/x", apiKey(machineKey)).want(http.StatusOK)
-			if n := e.calls.Load() - calls - 1; n > int64(c.calls) {
-				t.Errorf("the service was asked %d times", n)
-			}
-			// 50 streams, each with what carries it, and the clients and servers of this test.
-			if p := peak.Load(); p > int64(before)+600 {
-				t.Errorf("%d goroutines, where there were %d", p, before)
-			}
-			// The connection and its streams are over; what is kept is for the service, to be used again.
-			for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-				var stacks strings.Builder
-				_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
-				if !strings.Contains(stacks.String(), "http2serverConn") && !strings.Contains(stacks.String(), "gate.(*Gate).ServeHTTP") {
-					break
+				return true
+			}},
+			{"rapid reset, admitted", false, 20_000, func(f *frames) bool {
+				for i := range uint32(20_000) {
+					if !f.send(2*i+1, true, admitted...) || f.WriteRSTStream(2*i+1, http2.ErrCodeCancel) != nil {
+						return false
+					}
 				}
-				if time.Now().After(end) {
-					t.Fatalf("goroutines stay:\n%s", stacks.String())
+				return true
+			}},
+			{"streams past the limit", false, 200, func(f *frames) bool {
+				for i := range uint32(20_000) {
+					if !f.send(2*i+1, false, post...) {
+						return false
+					}
 				}
+				return true
+			}},
+			{"CONTINUATION without end", true, 0, func(f *frames) bool {
+				part := f.block("x", strings.Repeat("y", 1000))
+				if f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: f.block(admitted...)}) != nil {
+					return false
+				}
+				for range 100_000 {
+					if f.WriteContinuation(1, false, part) != nil {
+						return false
+					}
+				}
+				return true
+			}},
+			{"empty CONTINUATION without end", true, 0, func(f *frames) bool {
+				if f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: f.block(admitted...)}) != nil {
+					return false
+				}
+				for range 1_000_000 {
+					if f.WriteContinuation(1, false, nil) != nil {
+						return false
+					}
+				}
+				return true
+			}},
+			{"SETTINGS", false, 0, func(f *frames) bool {
+				for range 200_000 {
+					if f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1}) != nil {
+						return false
+					}
+				}
+				return true
+			}},
+			{"PING", true, 0, func(f *frames) bool {
+				for range 1_000_000 {
+					if f.WritePing(false, [8]byte{}) != nil {
+						return false
+					}
+				}
+				return true
+			}},
+			{"resets called for", true, 0, func(f *frames) bool { // each is answered with a reset of ours
+				for i := range uint32(1_000_000) {
+					if f.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 1, BlockFragment: []byte{0x82}, EndHeaders: true, EndStream: true}) != nil {
+						return false
+					}
+				}
+				return true
+			}},
+			{"10,000 trailers", false, 1, func(f *frames) bool {
+				var fields []string
+				for i := range 10_000 {
+					fields = append(fields, fmt.Sprintf("x-%d", i), "y")
+				}
+				return f.send(1, false, post...) && f.WriteData(1, false, []byte("x")) == nil && f.send(1, true, fields...)
+			}},
+			{"10,000 headers", false, 0, func(f *frames) bool {
+				fields := append([]string{}, admitted...)
+				for i := range 10_000 {
+					fields = append(fields, fmt.Sprintf("x-%d", i), "y")
+				}
+				return f.send(1, true, fields...)
+			}},
+			{"one header 10,000 times", false, 0, func(f *frames) bool { // three bytes become three thousand
+				fields := append([]string{}, admitted...)
+				for range 10_000 {
+					fields = append(fields, "x", strings.Repeat("y", 3000))
+				}
+				return f.send(1, true, fields...)
+			}},
+			{"empty DATA", false, 1, func(f *frames) bool {
+				if !f.send(1, false, post...) {
+					return false
+				}
+				for range 100_000 {
+					if f.WriteData(1, false, nil) != nil {
+						return false
+					}
+				}
+				return true
+			}},
+			{"more than the window", false, 1, func(f *frames) bool {
+				if !f.send(1, false, append([]string{":method", "POST"}, get[2:]...)...) {
+					return false
+				}
+				for range 10_000 {
+					if f.WriteData(1, false, make([]byte, 16<<10)) != nil {
+						return false
+					}
+				}
+				return true
+			}},
+			{"a window past all bounds", true, 0, func(f *frames) bool {
+				for range 2 {
+					if f.WriteWindowUpdate(0, 1<<31-1) != nil {
+						return false
+					}
+				}
+				return true
+			}},
+			{"a frame larger than said", true, 0, func(f *frames) bool {
+				return f.WriteRawFrame(http2.FrameData, 0, 1, make([]byte, 1<<20)) == nil
+			}},
+		} {
+			// The same code reads the frames whatever they come over, and each takes its second.
+			if d.roots != nil && os.Getenv("DOORWARD_TEST_ALL") == "" && !slices.Contains([]string{"rapid reset, admitted", "streams past the limit", "CONTINUATION without end", "PING", "one header 10,000 times"}, c.name) {
+				continue
 			}
-		})
-	}
+			t.Run(c.name, func(t *testing.T) {
+				before := runtime.NumGoroutine()
+				calls := e.calls.Load()
+				var peak atomic.Int64
+				watched := make(chan struct{})
+				go func() { // the server answers others meanwhile
+					defer close(watched)
+					for range 20 {
+						d.do("GET", "/health").want(http.StatusOK)
+						peak.Store(max(peak.Load(), int64(runtime.NumGoroutine())))
+					}
+				}()
+				f := d.frames(t)
+				began := time.Now()
+				went := c.abuse(f)
+				if went && c.ended {
+					for { // it may be on its way
+						if _, err := f.ReadFrame(); err != nil {
+							var timeout net.Error
+							if errors.As(err, &timeout) && timeout.Timeout() {
+								t.Error("the connection goes on")
+							}
+							break
+						}
+					}
+				}
+				<-watched
+				t.Logf("ended by the server: %t, after %v, %d calls, at most %d goroutines", !went, time.Since(began), e.calls.Load()-calls, peak.Load())
+				_ = f.conn.Close()
+				d.do("GET", "/x", apiKey(machineKey)).want(http.StatusOK)
+				if n := e.calls.Load() - calls - 1; n > int64(c.calls) {
+					t.Errorf("the service was asked %d times", n)
+				}
+				// 50 streams, each with what carries it, and the clients and servers of this test.
+				if p := peak.Load(); p > int64(before)+600 {
+					t.Errorf("%d goroutines, where there were %d", p, before)
+				}
+				// The connection and its streams are over; what is kept is for the service, to be used again.
+				for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+					var stacks strings.Builder
+					_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
+					if !strings.Contains(stacks.String(), "http2serverConn") && !strings.Contains(stacks.String(), "gate.(*Gate).ServeHTTP") {
+						break
+					}
+					if time.Now().After(end) {
+						t.Fatalf("goroutines stay:\n%s", stacks.String())
+					}
+				}
+			})
+		}
+	})
 }

@@ -505,9 +505,10 @@ var origins = []struct {
 
 const crossOrigin = "cross-origin request refused"
 
-func TestCK5CookieNeedsOurOrigin(t *testing.T) {
-	t.Parallel()
-	d := newDoor(t, "trusted_origins=https://app.example", "api_key="+ownerKey)
+func TestCK5CookieNeedsOurOrigin(t *testing.T) { inProgramAndLibrary(t, cookieNeedsOurOrigin) }
+
+func cookieNeedsOurOrigin(t *testing.T, open func(t *testing.T, settings ...string) *door) {
+	d := open(t, "trusted_origins=https://app.example", "api_key="+ownerKey)
 	d.setUp()
 	token, value := d.signIn("root", rootPassword)
 	for _, o := range origins {
@@ -599,7 +600,14 @@ func TestSetupNeedsOurOrigin(t *testing.T) {
 
 // upgrades is a service behind that accepts every WebSocket and hangs up.
 func upgrades(t *testing.T) *httptest.Server {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := httptest.NewServer(upgrading(t))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// upgrading is the handler of upgrades.
+func upgrading(t *testing.T) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 			_, _ = io.WriteString(w, "no handshake")
 			return
@@ -612,9 +620,7 @@ func upgrades(t *testing.T) *httptest.Server {
 		defer conn.Close()
 		_, _ = fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		_ = rw.Flush()
-	}))
-	t.Cleanup(s.Close)
-	return s
+	})
 }
 
 // handshake asks to open a WebSocket (RFC 6455, section 4.1).
@@ -627,7 +633,17 @@ func handshake(r *http.Request) {
 
 func TestWebSocketWithACookieNeedsOurOrigin(t *testing.T) {
 	t.Parallel()
-	d := newDoor(t, "upstream="+upgrades(t).URL, "trusted_origins=https://app.example", "auth.enabled=true")
+	t.Run("gateway", func(t *testing.T) {
+		t.Parallel()
+		webSocketWithACookieNeedsOurOrigin(t, newDoor(t, "upstream="+upgrades(t).URL, "trusted_origins=https://app.example", "auth.enabled=true"))
+	})
+	t.Run("library", func(t *testing.T) {
+		t.Parallel()
+		webSocketWithACookieNeedsOurOrigin(t, newDoor(t, "trusted_origins=https://app.example", "auth.enabled=true").wraps(upgrading(t)))
+	})
+}
+
+func webSocketWithACookieNeedsOurOrigin(t *testing.T, d *door) {
 	d.setUp()
 	token, value := d.signIn("root", rootPassword)
 	open := func(asks ...ask) answer { return d.do("GET", "/socket", append(asks, handshake)...) }

@@ -7,13 +7,13 @@ import (
 	"os"
 
 	"doorward"
-	"doorward/web"
+	frontdoor "doorward/door"
 )
 
 // lookRows are the settings of how our pages look.
 func (s *Settings) lookRows() []setting {
 	return []setting{
-		{key: "pages.name", fallback: web.DefaultName, metavar: "NAME",
+		{key: "pages.name", fallback: frontdoor.DefaultName, metavar: "NAME",
 			help: "what our pages say that they are of",
 			set:  text(&s.Look.Name, pageName)},
 		{key: "pages.logo", unset: "none", metavar: "FILE",
@@ -32,7 +32,7 @@ func pageName(s string) (string, error) {
 	return s, nil
 }
 
-func logoFile(path string) (*web.Logo, error) {
+func logoFile(path string) (*frontdoor.Logo, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -48,24 +48,24 @@ func logoFile(path string) (*web.Logo, error) {
 		return nil, fmt.Errorf("cannot read %s: %w", shown(path), reason(err))
 	}
 	defer f.Close() //nolint:errcheck // it was only read
-	b, err := io.ReadAll(io.LimitReader(f, web.MaxLogo+1))
+	b, err := io.ReadAll(io.LimitReader(f, frontdoor.MaxLogo+1))
 	if err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", shown(path), reason(err))
 	}
-	logo, err := web.ParseLogo(b)
+	logo, err := frontdoor.ParseLogo(b)
 	if err != nil {
 		return nil, fmt.Errorf("%s %w", shown(path), err)
 	}
 	return logo, nil
 }
 
-func accent(s string) (web.Accent, error) {
+func accent(s string) (frontdoor.Accent, error) {
 	if s == "" {
-		return web.Accent{}, nil
+		return frontdoor.Accent{}, nil
 	}
-	a, err := web.ParseAccent(s)
+	a, err := frontdoor.ParseAccent(s)
 	if err != nil {
-		return web.Accent{}, errors.New(shown(s) + " " + err.Error())
+		return frontdoor.Accent{}, errors.New(shown(s) + " " + err.Error())
 	}
 	return a, nil
 }

@@ -25,7 +25,7 @@ type metrics struct {
 	tooMany  prometheus.Counter
 }
 
-func newMetrics(a *doorward.Authority) *metrics {
+func newMetrics(c *certificate) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: requestCounters{vec: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -46,12 +46,21 @@ func newMetrics(a *doorward.Authority) *metrics {
 		}),
 	}
 	m.registry.MustRegister(m.requests.vec, m.duration, m.refusals, m.inFlight, m.tooMany,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "doorward_revoked_sessions", Help: "Ended sessions remembered until their last access token has expired.",
-		}, func() float64 { return float64(a.Revoked()) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
+	if c != nil {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "doorward_tls_certificate_expiry_seconds", Help: "When the certificate that TLS is served with expires, as Unix time.",
+		}, func() float64 { return float64(c.pair().Leaf.NotAfter.Unix()) }))
+	}
 	return m
+}
+
+// watch lets the metrics say what an Authority knows.
+func (m *metrics) watch(a *doorward.Authority) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "doorward_revoked_sessions", Help: "Ended sessions remembered until their last access token has expired.",
+	}, func() float64 { return float64(a.Revoked()) }))
 }
 
 // refused counts a refusal. What names a field is counted without its sentence, of which there are many.

@@ -347,8 +347,11 @@ func TestTheJudgeOfLocationsKnowsOpenRedirects(t *testing.T) {
 }
 
 func TestCK9AfterSigningInABrowserStaysHere(t *testing.T) {
-	t.Parallel()
-	d := newDoor(t)
+	inProgramAndLibrary(t, afterSigningInABrowserStaysHere)
+}
+
+func afterSigningInABrowserStaysHere(t *testing.T, open func(t *testing.T, settings ...string) *door) {
+	d := open(t)
 	d.setUp()
 	base, err := url.Parse(d.URL)
 	if err != nil {

@@ -6,13 +6,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	frontdoor "doorward/door"
 )
 
 // toldHeaders are those by which a service is told who asks.
@@ -30,13 +34,16 @@ type mirrored struct {
 	Header       http.Header
 }
 
-// newMirror is a service behind that says in a header what it received, to HEAD as well.
+// tellsAll is a handler that says in a header what it received, to HEAD as well.
+var tellsAll = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	b, _ := json.Marshal(mirrored{r.Method, r.Host, []byte(r.RequestURI), r.Header})
+	w.Header().Set("Mirror", base64.StdEncoding.EncodeToString(b))
+})
+
+// newMirror is a service behind that does so.
 func newMirror(t *testing.T) string {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		b, _ := json.Marshal(mirrored{r.Method, r.Host, []byte(r.RequestURI), r.Header})
-		w.Header().Set("Mirror", base64.StdEncoding.EncodeToString(b))
-	}))
+	s := httptest.NewServer(tellsAll)
 	s.Config.DisableGeneralOptionsHandler = true
 	t.Cleanup(s.Close)
 	return s.URL
@@ -263,6 +270,40 @@ func agree(q request, gateway, got outcome, real bool) string {
 	return ""
 }
 
+// same says how an answer of the middleware differs from the gateway's. It has a request in
+// its hands as the gateway has, so there is nothing in which it may.
+func same(gateway, got outcome) string {
+	of := func(o outcome) string {
+		return fmt.Sprintf("%d %q, to %q, cleared %v; the service gets %q, is told %q, with credentials %q; request id %v",
+			o.status, o.error, o.location, o.cleared, o.target, o.identity, o.left, o.requestID)
+	}
+	if a, b := of(gateway), of(got); a != b {
+		return b + ", and the gateway: " + a
+	}
+	return ""
+}
+
+// library opens the door's database as a program does that embeds Doorward, around h, and
+// returns where that listens, on a server of its own. The door itself stops.
+func (d *door) library(t *testing.T, h http.Handler) (addr string) {
+	t.Helper()
+	d.stop()
+	c := d.settings().doorConfig()
+	c.Hashing, c.Now, c.Console, c.Log = d.hashing, d.clock.now, d.log, slog.New(slog.NewTextHandler(d.log, nil))
+	embedded, err := frontdoor.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(embedded.Wrap(h))
+	t.Cleanup(func() {
+		s.Close()
+		if err := embedded.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return strings.TrimPrefix(s.URL, "http://")
+}
+
 // placementRules are routes with each kind of rule.
 const placementRules = `routes:
   - {path: /public/**, public: true}
@@ -387,6 +428,85 @@ func TestPlacementsAgree(t *testing.T) {
 					t.Errorf("%v: %s", q, why)
 				}
 			}
+		})
+	}
+	t.Run("middleware", func(t *testing.T) {
+		addr := d.library(t, tellsAll)
+		for i, q := range all {
+			if why := same(gateway[i], carried(t, addr, q)); why != "" {
+				t.Errorf("%v: %s", q, why)
+			}
+		}
+	})
+}
+
+// TestMN15DecisionsAreIndependent of each other, in every placement: the same token asked at two routes and in two
+// workspaces, by many at once; and a password that is right for one user is right for no other.
+func TestMN15DecisionsAreIndependent(t *testing.T) {
+	t.Parallel()
+	service := newMirror(t)
+	d := newDoor(t, settingsFile(t, threeTokens+placementRules), "rate_limits.enabled=false", "upstream="+service, "open_mode=never",
+		"trusted_proxies=127.0.0.1", "log.level=error", "forward_auth.proxy=nginx", "lockout.attempts=1000")
+	root := d.setUp()
+	for _, id := range []string{"red", "blue"} {
+		d.do("POST", "/api/auth/workspaces", bearer(root), jsonBody(`{"id":"`+id+`"}`)).want(http.StatusCreated)
+	}
+	const shared = "the password of two people"
+	for _, u := range []string{
+		`{"username":"ann","password":"` + shared + `","role":"viewer","workspaces":["red"]}`,
+		`{"username":"bob","password":"` + shared + `","role":"admin","workspaces":["blue","red"]}`,
+		`{"username":"cyd","password":"another password","role":"admin","workspaces":["blue"]}`,
+	} {
+		d.do("POST", "/api/auth/users", bearer(root), jsonBody(u)).want(http.StatusCreated)
+	}
+	for _, placement := range []string{"gateway", "nginx", "caddy", "traefik", "envoy", "middleware"} {
+		ask := func(t *testing.T, addr string, q request) outcome { return carried(t, addr, q) }
+		addr := strings.TrimPrefix(d.URL, "http://")
+		switch placement {
+		case "gateway":
+		case "middleware":
+			addr = d.library(t, tellsAll)
+			d.URL = "http://" + addr
+		default:
+			d.restart("forward_auth.proxy=" + placement)
+			addr = strings.TrimPrefix(d.URL, "http://")
+			ask = func(t *testing.T, addr string, q request) outcome { return asked(t, placement, addr, q) }
+		}
+		t.Run(placement, func(t *testing.T) {
+			for _, name := range []string{"ann", "bob"} { // one after the other, and the other way round
+				d.signIn(name, shared)
+				d.do("POST", "/api/auth/login", jsonBody(credentialsJSON("cyd", shared))).refused(http.StatusUnauthorized, "invalid credentials")
+			}
+			ann, _ := d.signIn("ann", shared)
+			bob, _ := d.signIn("bob", shared)
+			rows := []struct {
+				token, target, workspace string
+				status                   int
+				told                     string
+			}{
+				{ann, "GET /x", "red", http.StatusOK, "X-Forwarded-User=ann"},
+				{ann, "GET /x", "blue", http.StatusForbidden, ""},
+				{ann, "GET /admin/x", "red", http.StatusForbidden, ""},
+				{ann, "POST /x", "red", http.StatusForbidden, ""},
+				{bob, "GET /x", "red", http.StatusOK, "X-Forwarded-User=bob"},
+				{bob, "GET /admin/x", "blue", http.StatusOK, "X-Auth-Workspace=blue"},
+				{bob, "POST /x", "red", http.StatusOK, "X-Auth-Workspace=red"},
+				{bob, "GET /x", "default", http.StatusForbidden, ""},
+			}
+			var all sync.WaitGroup
+			for i := range 4 {
+				all.Go(func() {
+					for j := range 3 * len(rows) {
+						row := rows[(j+i*3)%len(rows)]
+						method, path, _ := strings.Cut(row.target, " ")
+						q := request{method, path, row.workspace, []string{"Authorization: Bearer " + row.token, "X-Workspace-ID: " + row.workspace}}
+						if got := ask(t, addr, q); got.status != row.status || !strings.Contains(got.identity, row.told+" ") && row.told != "" {
+							t.Errorf("%v: %d, told %q; want %d, %s", q, got.status, got.identity, row.status, row.told)
+						}
+					}
+				})
+			}
+			all.Wait()
 		})
 	}
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -28,7 +29,7 @@ var realProxies = map[string]realProxy{
 	"nginx": {
 		name: "nginx", what: "needs nginx: apt-get install nginx",
 		find:  func() string { return installed("", "nginx", "/usr/sbin/nginx") },
-		files: []string{"nginx.conf"},
+		files: []string{"nginx.conf", "nginx-http.conf", "nginx-guard.conf", "nginx-door.conf"},
 		args: func(dir, file string) []string {
 			globals := "daemon off; pid nginx.pid;"
 			if os.Geteuid() == 0 {
@@ -84,18 +85,9 @@ func installed(said, name, usual string) string {
 // addresses, and directories to write to, are other than in the documentation.
 func (p realProxy) start(t *testing.T, door, service string) (addr string) {
 	t.Helper()
-	bin := p.find()
-	if bin == "" {
-		missing(t, p.what)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = l.Addr().String()
-	_, port, _ := net.SplitHostPort(addr)
-	_ = l.Close()
-	dir := t.TempDir()
+	p.found(t)
+	addr, dir := freeAddress(t), t.TempDir()
+	port := portOf(addr)
 	addresses := strings.NewReplacer(
 		"127.0.0.1:8081", strings.TrimPrefix(door, "http://"), "127.0.0.1:3000", strings.TrimPrefix(service, "http://"),
 		"listen 8080", "listen "+addr, "http://:8080 {", "http://:"+port+" {\n\tbind 127.0.0.1", `":8080"`, `"`+addr+`"`,
@@ -105,18 +97,68 @@ func (p realProxy) start(t *testing.T, door, service string) (addr string) {
 		"traefik-routers.yml", filepath.Join(dir, "traefik-routers.yml"),
 	)
 	for _, f := range p.files {
-		b, err := os.ReadFile(filepath.Join("..", "docs", "proxies", f))
-		if err != nil {
-			t.Fatal(err)
-		}
-		text := addresses.Replace(string(b))
-		if p.edit != nil {
-			text = p.edit(text, dir)
-		}
-		if err := os.WriteFile(filepath.Join(dir, f), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		p.write(t, dir, f, addresses.Replace(documented(t, f)))
 	}
+	p.run(t, dir, func() error {
+		resp, err := http.Get("http://" + addr + "/auth/forward") // closed to clients in each
+		if err != nil {
+			return err
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusNotFound {
+			return fmt.Errorf("it says %s", resp.Status)
+		}
+		return nil
+	})
+	return addr
+}
+
+// found is its program; without it there is no test.
+func (p realProxy) found(t *testing.T) string {
+	t.Helper()
+	bin := p.find()
+	if bin == "" {
+		missing(t, p.what)
+	}
+	return bin
+}
+
+// freeAddress is one of this machine that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// documented is a file of docs/proxies.
+func documented(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", "docs", "proxies", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// write writes a file of its configuration.
+func (p realProxy) write(t *testing.T, dir, file, text string) {
+	t.Helper()
+	if p.edit != nil {
+		text = p.edit(text, dir)
+	}
+	if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run starts it on the configuration in dir and waits until it answers.
+func (p realProxy) run(t *testing.T, dir string, answers func() error) {
+	t.Helper()
+	bin := p.found(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, bin, p.args(dir, filepath.Join(dir, p.files[0]))...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // nginx's workers end with their master
@@ -140,12 +182,9 @@ func (p realProxy) start(t *testing.T, door, service string) (addr string) {
 		}
 	})
 	for deadline := time.Now().Add(30 * time.Second); ; {
-		resp, err := http.Get("http://" + addr + "/auth/forward") // closed to clients in each
+		err := answers()
 		if err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusNotFound {
-				return addr
-			}
+			return
 		}
 		select {
 		case <-over:

@@ -26,7 +26,7 @@ func TestREADME(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		missing(t, "openssl is not installed: the README's commands were not run")
 	}
-	blocks := readmeBlocks(t)
+	blocks := blocksOf(t, "README.md", "sh")
 	scripts, err := filepath.Glob(filepath.Join("testdata", "readme", "*.txtar"))
 	if err != nil {
 		t.Fatal(err)
@@ -82,10 +82,45 @@ func missing(t *testing.T, what string) {
 	t.Skip(what)
 }
 
-// readmeBlocks is the README's shell blocks by the heading they stand under.
-func readmeBlocks(t *testing.T) map[string]string {
+// TestGoThatIsShownIsRun: what the README and docs/library.md show of Go stands in programs and
+// examples that are built and run, line by line, but for how far it is indented.
+func TestGoThatIsShownIsRun(t *testing.T) {
+	t.Parallel()
+	flat := func(text string) string {
+		var b strings.Builder
+		for line := range strings.Lines(text) {
+			b.WriteString(strings.TrimLeft(line, "\t"))
+		}
+		return b.String()
+	}
+	nethttp, ladder, tests := "examples/nethttp/main.go", "door/example_test.go", "doorwardtest/example_test.go"
+	for page, sources := range map[string][]string{"README.md": {nethttp}, "docs/library.md": {nethttp, ladder, tests}} {
+		run, shown := "", 0
+		for _, name := range sources {
+			source, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(name)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			run += flat(string(source))
+		}
+		for heading, block := range blocksOf(t, page, "go") {
+			for part := range strings.SplitSeq(strings.TrimSpace(block), "\n\n") {
+				shown++
+				if part = strings.TrimSpace(flat(part)); !strings.Contains(run, part) {
+					t.Errorf("%s, %q, shows what is not in %v:\n%s", page, heading, sources, part)
+				}
+			}
+		}
+		if shown < 3 {
+			t.Errorf("%s shows %d pieces of Go", page, shown)
+		}
+	}
+}
+
+// blocksOf are a page's blocks in a language by the heading they stand under.
+func blocksOf(t *testing.T, page, language string) map[string]string {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("..", "README.md"))
+	b, err := os.ReadFile(filepath.Join("..", page))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,8 +132,11 @@ func readmeBlocks(t *testing.T) map[string]string {
 			inside = false
 		case inside:
 			blocks[heading] += line
-		case line == "```sh\n":
+		case line == "```"+language+"\n":
 			inside = true
+			if blocks[heading] != "" {
+				blocks[heading] += "\n" // between two of them
+			}
 		case strings.HasPrefix(line, "#"):
 			heading = strings.TrimSpace(strings.TrimLeft(line, "#"))
 		}

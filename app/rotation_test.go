@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"doorward"
+	"doorward/safe"
 	"doorward/store"
 )
 
@@ -47,11 +48,21 @@ func (d *door) beside(s Settings) *store.Store {
 	return kept
 }
 
+// rotatedJSON is what a rotation came to, as it is printed.
+type rotatedJSON struct {
+	KeyID    string   `json:"kid"`
+	KeyPairs []string `json:"key_pairs"`
+	Previous []struct {
+		KeyID string `json:"kid"`
+		Until time.Time
+	}
+}
+
 // rotate does what the command secret rotate does, by the door's clock.
 func (d *door) rotate(atOnce bool) doorward.Rotated {
 	d.t.Helper()
 	s := d.settings()
-	done, err := rotateSecret(d.t.Context(), s, d.beside(s), rotatedByHand(), atOnce, rand.Reader, d.clock.now())
+	done, err := safe.Rotate(d.t.Context(), s.doorConfig().Safe(), d.beside(s), safe.RotatedByHand(), atOnce, rand.Reader, d.clock.now())
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -173,7 +184,7 @@ func TestKM5TheOldSecretEndsWhenItsTokensDo(t *testing.T) {
 	d := newDoor(t, "api_tokens="+machineToken, "jwt.expiry=1h", "jwt.refresh_expiry=1h", "session.lifetime=1h", "session.max_age=2h")
 	access, _ := d.exchange(machineToken, "app")
 	end := time.Unix(d.sqlNumber(`SELECT ends FROM sessions WHERE id = ?`, claimsOf(t, access).Session)/1000, 0)
-	old, err := readSecretFile(d.secretFile())
+	old, err := safe.ReadSecretFile(d.secretFile())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +208,7 @@ func TestKM5TheOldSecretEndsWhenItsTokensDo(t *testing.T) {
 	if len(next.Previous) != 1 || next.Previous[0].KeyID != done.KeyID {
 		t.Errorf("accepted still: %v, want %s alone", next.Previous, done.KeyID)
 	}
-	if b, err := os.ReadFile(previousPath(d.secretFile())); err != nil || bytes.Contains(b, []byte(base64.StdEncoding.EncodeToString(old))) {
+	if b, err := os.ReadFile(safe.PreviousPath(d.secretFile())); err != nil || bytes.Contains(b, []byte(base64.StdEncoding.EncodeToString(old))) {
 		t.Errorf("what is past its end is kept; %v", err)
 	}
 	d.restart()
@@ -208,7 +219,7 @@ func TestKM5TheOldSecretEndsWhenItsTokensDo(t *testing.T) {
 // signedAnew is the access token token signed with another secret.
 func signedAnew(t *testing.T, d *door, token string, secret doorward.Secret) string {
 	t.Helper()
-	now, err := readSecretFile(d.secretFile())
+	now, err := safe.ReadSecretFile(d.secretFile())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,19 +244,19 @@ func signedAnew(t *testing.T, d *door, token string, secret doorward.Secret) str
 func TestUntilWhenAnOldSecretIsAccepted(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
-	defaults := Settings{JWTExpiry: day, JWTRefreshExpiry: 7 * day, SessionLifetime: day, SessionMaxAge: 30 * day}
+	defaults := safe.Config{JWTExpiry: day, JWTRefreshExpiry: 7 * day, SessionLifetime: day, SessionMaxAge: 30 * day}
 	for name, c := range map[string]struct {
-		change func(*Settings)
+		change func(*safe.Config)
 		last   time.Duration // until the last session ends; 0 for none
 		want   time.Duration
 	}{
-		"the defaults: a refresh token":           {func(*Settings) {}, 0, 7 * day},
-		"a refresh token ends with its session":   {func(s *Settings) { s.SessionMaxAge = 3 * day }, 0, 3 * day},
-		"a long access token":                     {func(s *Settings) { s.JWTExpiry = 9 * day }, 0, 9 * day},
-		"a long access token ends with a session": {func(s *Settings) { s.JWTExpiry = 90 * day }, 0, 30 * day},
-		"a cookie":                        {func(s *Settings) { s.SessionLifetime = 10 * day }, 0, 10 * day},
-		"a session that was to be longer": {func(s *Settings) { s.SessionMaxAge = day }, 29 * day, 29 * day},
-		"sessions that end before":        {func(*Settings) {}, 6 * day, 7 * day},
+		"the defaults: a refresh token":           {func(*safe.Config) {}, 0, 7 * day},
+		"a refresh token ends with its session":   {func(s *safe.Config) { s.SessionMaxAge = 3 * day }, 0, 3 * day},
+		"a long access token":                     {func(s *safe.Config) { s.JWTExpiry = 9 * day }, 0, 9 * day},
+		"a long access token ends with a session": {func(s *safe.Config) { s.JWTExpiry = 90 * day }, 0, 30 * day},
+		"a cookie":                        {func(s *safe.Config) { s.SessionLifetime = 10 * day }, 0, 10 * day},
+		"a session that was to be longer": {func(s *safe.Config) { s.SessionMaxAge = day }, 29 * day, 29 * day},
+		"sessions that end before":        {func(*safe.Config) {}, 6 * day, 7 * day},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -263,7 +274,7 @@ func TestUntilWhenAnOldSecretIsAccepted(t *testing.T) {
 			}
 			s := defaults
 			c.change(&s)
-			got, err := acceptedUntil(t.Context(), s, kept, now)
+			got, err := safe.AcceptedUntil(t.Context(), s, kept, now)
 			if left := got.Sub(now); err != nil || left < c.want || left > c.want+2*time.Minute {
 				t.Errorf("accepted for %v, want %v or a little more; %v", left, c.want, err)
 			}
@@ -303,7 +314,7 @@ func TestARunningServerPicksTheSecretUp(t *testing.T) {
 	access, refresh := d.exchange(machineToken, "app")
 	var took []time.Duration
 	for range 5 {
-		var done doorward.Rotated
+		var done rotatedJSON
 		if err := json.Unmarshal([]byte(doorwardPrints(t, "secret", "rotate", "--data-dir", dir, "--json")), &done); err != nil {
 			t.Fatal(err)
 		}
@@ -378,7 +389,7 @@ func TestRotationsAtTheSameTimeLoseNoSecret(t *testing.T) {
 	for range 8 {
 		kept := d.beside(s)
 		all.Go(func() {
-			done, err := rotateSecret(t.Context(), s, kept, rotatedByHand(), false, rand.Reader, d.clock.now())
+			done, err := safe.Rotate(t.Context(), s.doorConfig().Safe(), kept, safe.RotatedByHand(), false, rand.Reader, d.clock.now())
 			if err != nil {
 				t.Error(err)
 			}
@@ -388,11 +399,11 @@ func TestRotationsAtTheSameTimeLoseNoSecret(t *testing.T) {
 		})
 	}
 	all.Wait()
-	current, err := readSecretFile(d.secretFile())
+	current, err := safe.ReadSecretFile(d.secretFile())
 	if err != nil {
 		t.Fatal(err)
 	}
-	previous, err := readPrevious(previousPath(d.secretFile()))
+	previous, err := safe.ReadPrevious(safe.PreviousPath(d.secretFile()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -422,17 +433,17 @@ func TestARotationCutShortSignsNobodyOut(t *testing.T) {
 				d.setUp()
 				before := d.outfit()
 				s := d.settings()
-				r, err := planRotation(t.Context(), s, d.beside(s), false, rand.Reader, d.clock.now())
+				r, err := safe.Plan(t.Context(), s.doorConfig().Safe(), d.beside(s), false, rand.Reader, d.clock.now())
 				if err != nil {
 					t.Fatal(err)
 				}
-				for _, step := range r.steps()[:cut] {
+				for _, step := range r.Steps()[:cut] {
 					if err := step(t.Context()); err != nil {
 						t.Fatal(err)
 					}
 				}
 				// What a write that was itself cut short leaves.
-				for _, name := range []string{r.path, r.previous} {
+				for _, name := range []string{d.secretFile(), safe.PreviousPath(d.secretFile())} {
 					if err := os.WriteFile(name+".new", []byte("half of som"), 0o600); err != nil {
 						t.Fatal(err)
 					}
@@ -469,11 +480,11 @@ func TestARotationThatTheDatabaseNeverHeardOfIsTakenUp(t *testing.T) {
 	d := newDoor(t, "api_tokens="+machineToken)
 	d.setUp()
 	s := d.settings()
-	r, err := planRotation(t.Context(), s, d.beside(s), false, rand.Reader, d.clock.now())
+	r, err := safe.Plan(t.Context(), s.doorConfig().Safe(), d.beside(s), false, rand.Reader, d.clock.now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, step := range r.steps()[:2] {
+	for _, step := range r.Steps()[:2] {
 		if err := step(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -500,11 +511,11 @@ func TestAnEmergencyRotationCutShort(t *testing.T) {
 			d.signsWith(d.rotate(false).KeyID)
 			newer := d.outfit()
 			s := d.settings()
-			r, err := planRotation(t.Context(), s, d.beside(s), true, rand.Reader, d.clock.now())
+			r, err := safe.Plan(t.Context(), s.doorConfig().Safe(), d.beside(s), true, rand.Reader, d.clock.now())
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, step := range r.steps()[:cut] {
+			for _, step := range r.Steps()[:cut] {
 				if err := step(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -568,6 +579,14 @@ func TestARotationIsKilledAnywhere(t *testing.T) {
 // stays as it is: what is in it was not to be lost.
 func TestKM3AnUnusableFileOfPreviousSecretsIsRefused(t *testing.T) {
 	t.Parallel()
+	type previousSecret struct {
+		KeyID  string    `json:"kid"`
+		Until  time.Time `json:"until"`
+		Secret []byte    `json:"secret"`
+	}
+	type previousFile struct {
+		Previous []previousSecret `json:"previous"`
+	}
 	made := func(edit func(*previousFile)) string {
 		secret := []byte("0123456789abcdef0123456789ABCDEF")
 		file := previousFile{Previous: []previousSecret{{KeyID: doorward.KeyID(secret), Until: time.Now().Add(time.Hour).UTC(), Secret: secret}}}
@@ -598,7 +617,7 @@ func TestKM3AnUnusableFileOfPreviousSecretsIsRefused(t *testing.T) {
 		"another secret":       {plain(strings.Replace(whole, "MDEy", "MDEz", 1), 0o600), "is damaged: number 1 is not as it was written"},
 		"no time":              {plain(made(func(f *previousFile) { f.Previous[0].Until = time.Time{} }), 0o600), "is damaged"},
 		"a short secret":       {plain(made(func(f *previousFile) { f.Previous[0].Secret = []byte("short") }), 0o600), "number 1: has 5 bytes"},
-		"huge":                 {plain(strings.Repeat(" ", maxPreviousFile)+whole, 0o600), "is damaged: it is too large"},
+		"huge":                 {plain(strings.Repeat(" ", 1<<20)+whole, 0o600), "is damaged: it is too large"},
 		"readable by others":   {plain(whole, 0o640), "can be read by others (mode 0640); run: chmod 600"},
 		"a directory":          {func(path string) error { return os.Mkdir(path, 0o700) }, "is not a regular file"},
 		"a link to itself":     {func(path string) error { return os.Symlink(path, path) }, "cannot read the file of previous secrets"},
@@ -610,7 +629,7 @@ func TestKM3AnUnusableFileOfPreviousSecretsIsRefused(t *testing.T) {
 			t.Parallel()
 			d := newDoor(t)
 			d.stop()
-			path := previousPath(d.secretFile())
+			path := safe.PreviousPath(d.secretFile())
 			if err := c.make(path); err != nil {
 				t.Fatal(err)
 			}
@@ -636,7 +655,7 @@ func TestKM3AnUnusableFileOfPreviousSecretsIsRefused(t *testing.T) {
 			}
 			for _, atOnce := range []bool{false, true} {
 				s := d.settings()
-				if _, err := rotateSecret(t.Context(), s, d.beside(s), rotatedByHand(), atOnce, rand.Reader, time.Now()); err == nil || !strings.Contains(err.Error(), c.want) {
+				if _, err := safe.Rotate(t.Context(), s.doorConfig().Safe(), d.beside(s), safe.RotatedByHand(), atOnce, rand.Reader, time.Now()); err == nil || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("rotate says %v, want %q", err, c.want)
 				}
 			}
@@ -658,43 +677,6 @@ func TestKM3AnUnusableFileOfPreviousSecretsIsRefused(t *testing.T) {
 	}
 }
 
-// TestTheFileOfPreviousSecretsIsReadAsItWasWritten, with its ends, and where there is none.
-func TestTheFileOfPreviousSecretsIsReadAsItWasWritten(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "previous")
-	if got, err := readPrevious(path); err != nil || got != nil {
-		t.Errorf("of none: %v, %v", got, err)
-	}
-	owner, err := os.Stat(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n := range 3 {
-		var want []doorward.SigningKey
-		for i := range n {
-			want = append(want, doorward.SigningKey{
-				Secret: doorward.Secret(fmt.Sprintf("a secret of 32 bytes or more, number %d \x00\n\xff", i)),
-				Until:  time.Unix(1_900_000_000+int64(i), 0).UTC(),
-			})
-		}
-		if err := writePrevious(path, want, owner); err != nil {
-			t.Fatal(err)
-		}
-		got, err := readPrevious(path)
-		if err != nil || len(got) != n {
-			t.Fatalf("%v, %v", got, err)
-		}
-		for i := range got {
-			if !bytes.Equal(got[i].Secret, want[i].Secret) || !got[i].Until.Equal(want[i].Until) {
-				t.Errorf("number %d is read as another", i+1)
-			}
-		}
-		if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
-			t.Errorf("%v, %v", info.Mode(), err)
-		}
-	}
-}
-
 // TestARotationByRootLeavesTheFilesToTheServersUser.
 func TestARotationByRootLeavesTheFilesToTheServersUser(t *testing.T) {
 	t.Parallel()
@@ -707,7 +689,7 @@ func TestARotationByRootLeavesTheFilesToTheServersUser(t *testing.T) {
 		}
 	}
 	d.rotate(false)
-	for _, path := range []string{d.secretFile(), previousPath(d.secretFile())} {
+	for _, path := range []string{d.secretFile(), safe.PreviousPath(d.secretFile())} {
 		info, err := os.Stat(path)
 		if err != nil {
 			t.Fatal(err)
@@ -735,7 +717,7 @@ func TestALinkedSecretFileIsReplacedWhereItIs(t *testing.T) {
 	if to, err := os.Readlink(d.secretFile()); err != nil || to != real {
 		t.Errorf("the link leads to %s, %v", to, err)
 	}
-	if now, err := readSecretFile(real); err != nil || doorward.KeyID(now) != done.KeyID {
+	if now, err := safe.ReadSecretFile(real); err != nil || doorward.KeyID(now) != done.KeyID {
 		t.Errorf("behind it is another secret; %v", err)
 	}
 	d.start()
@@ -795,7 +777,7 @@ func TestAServerStartsBeforeOrAfterARotation(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
 	d.stop()
-	unlock, err := lockSecrets(t.Context(), d.dir) // as a rotation does
+	unlock, err := safe.Lock(t.Context(), d.dir) // as a rotation does
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -806,7 +788,7 @@ func TestAServerStartsBeforeOrAfterARotation(t *testing.T) {
 	}
 	unlock()
 	d.start()
-	unlock, err = lockSecrets(t.Context(), d.dir) // a server that runs holds nothing up
+	unlock, err = safe.Lock(t.Context(), d.dir) // a server that runs holds nothing up
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -826,14 +808,14 @@ func TestRotationOfAFileThatDoesNotSign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = rotateSecret(t.Context(), s, d.beside(s), rotatedByHand(), false, rand.Reader, d.clock.now())
+	_, err = safe.Rotate(t.Context(), s.doorConfig().Safe(), d.beside(s), safe.RotatedByHand(), false, rand.Reader, d.clock.now())
 	if err == nil || !strings.Contains(err.Error(), "signs with another secret (kid "+kidOf(t, access)+")") || !strings.Contains(err.Error(), "if jwt.secret is given to it, rotate that") {
 		t.Errorf("got %v", err)
 	}
 	if b, err := os.ReadFile(d.secretFile()); err != nil || !bytes.Equal(b, before) {
 		t.Errorf("the file was replaced; %v", err)
 	}
-	done, err := rotateSecret(t.Context(), s, d.beside(s), rotatedByHand(), true, rand.Reader, d.clock.now())
+	done, err := safe.Rotate(t.Context(), s.doorConfig().Safe(), d.beside(s), safe.RotatedByHand(), true, rand.Reader, d.clock.now())
 	if err != nil || len(done.Warnings) != 1 || !strings.Contains(done.Warnings[0], "what that has signed is still accepted") {
 		t.Errorf("%v, %v", done.Warnings, err)
 	}
@@ -846,7 +828,7 @@ func TestNoRotationShowsASecret(t *testing.T) {
 	d := newDoor(t, "api_tokens="+machineToken)
 	var secrets []doorward.Secret
 	keep := func() {
-		secret, err := readSecretFile(d.secretFile())
+		secret, err := safe.ReadSecretFile(d.secretFile())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -1102,4 +1084,26 @@ func TestANodeThatMissesARotationSoundsAnAlarm(t *testing.T) {
 	if n := strings.Count(b.log.String(), alarm); n != 1 {
 		t.Errorf("%d alarms", n)
 	}
+}
+
+// TestAGivenSecretFollowsAFirstRunWithoutOne: the pages tell people to start first and to
+// export a secret later; nobody is signed out by it, nor by going on to another.
+func TestAGivenSecretFollowsAFirstRunWithoutOne(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, "api_tokens="+machineToken)
+	before, refresh := d.exchange(machineToken, "app")
+	const given, other = "a given secret of more than 32 bytes", "another given secret of more than 32 bytes"
+	d.restart("jwt.secret=" + given)
+	d.do("GET", "/auth/validate", bearer(before)).want(http.StatusOK)
+	_, refresh = d.rotated(refresh)
+	during, _ := d.exchange(machineToken, "app")
+	d.restart("jwt.secret="+other, "jwt.previous_secrets="+given)
+	for _, token := range []string{before, during} {
+		d.do("GET", "/auth/validate", bearer(token)).want(http.StatusOK)
+	}
+	d.rotated(refresh)
+	// TF7: once the old one is dropped, what it signed is dead.
+	delete(d.flags, "jwt.previous_secrets")
+	d.restart()
+	d.do("GET", "/auth/validate", bearer(during)).refused(http.StatusUnauthorized, "invalid token")
 }

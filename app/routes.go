@@ -304,7 +304,7 @@ func (u Upstream) check() error {
 		return fmt.Errorf("name: %s must have 1 to 63 of a-z, 0-9 and -", shown(u.Name))
 	case u.URL == nil:
 		return errors.New("an entry has no url")
-	case u.Strip != "" && !cleanPath(u.Strip):
+	case u.Strip != "" && !gate.CleanPath(u.Strip):
 		return fmt.Errorf("strip: %s is not a path like /v1: it begins with a slash, does not end with one, and holds letters, digits and /-._~", shown(u.Strip))
 	case u.Strip != "" && u.Path != u.Strip && !strings.HasPrefix(u.Path, u.Strip+"/"):
 		return fmt.Errorf("strip: %s is not what the path %s begins with", shown(u.Strip), shown(u.Path))

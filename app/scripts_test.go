@@ -41,6 +41,7 @@ func scriptServer(ts *testscript.TestScript, neg bool, args []string) {
 	if addr == "" {
 		ts.Fatalf("the server did not start:\n%s", said)
 	}
+	record.program(addr)
 	ts.Setenv("ADDR", addr)
 }
 

@@ -66,6 +66,7 @@ func serveProgram(t testing.TB, args ...string) *served {
 		<-s.over // before its directory is removed
 	})
 	s.addr = <-addr
+	record.program(s.addr)
 	return s
 }
 

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"doorward"
+	frontdoor "doorward/door"
 	"doorward/gate"
-	"doorward/web"
 )
 
 // Settings is everything that can be set, parsed and valid. The table below gives each
@@ -45,6 +45,8 @@ type Settings struct {
 	TrustedProxiesAllowAny bool
 	TrustedOrigins         []string        // as browsers send them in Origin
 	PublicURL              *url.URL        // scheme and host only; nil when unset
+	CookieDomain           string          // empty for cookies of one host
+	RedirectAllow          []string        // hosts, as gate.RedirectHost has them
 	ForwardCredentials     string          // ForwardOff, ForwardAsSent or ForwardBearer
 	Assertion              string          // AssertionOff, EdDSA or ES256
 	AssertionKeys          doorward.Secret // as JWTSigningKeys
@@ -65,8 +67,9 @@ type Settings struct {
 	MaxStaleness      time.Duration
 	AuditRetention    time.Duration
 
+	TLS    TLS
 	Limits Limits
-	Look   web.Look
+	Look   frontdoor.Look
 
 	SampleCommand []string // program and arguments; nil for the built-in
 	SampleTimeout time.Duration
@@ -88,9 +91,11 @@ const (
 	OpenAlways = "always"
 	OpenNever  = "never"
 
-	ForwardOff    = "off"
-	ForwardAsSent = "as_sent"
-	ForwardBearer = "bearer"
+	ForwardOff    = frontdoor.ForwardOff
+	ForwardAsSent = frontdoor.ForwardAsSent
+	ForwardBearer = frontdoor.ForwardBearer
+
+	AssertionOff = "off"
 
 	LogText = "text"
 	LogJSON = "json"
@@ -169,6 +174,12 @@ func (s *Settings) table() []group {
 			{key: "public_url", unset: "none", metavar: "URL",
 				help: "how browsers reach this server",
 				set:  text(&s.PublicURL, publicURL)},
+			{key: "cookie.domain", unset: "each host has its own sign-in", metavar: "DOMAIN",
+				help: "one sign-in, at public_url, for all hosts beneath this name",
+				set:  text(&s.CookieDomain, cookieDomain)},
+			{key: "redirect.allow", unset: "none", metavar: "HOSTS", list: true,
+				help: "hosts to which a browser is sent back after signing in, as app.example.com or *.example.com, with or without a port; those of upstreams and routes are too",
+				set:  each(&s.RedirectAllow, gate.RedirectHost)},
 			{key: "trusted_proxies", unset: "none", metavar: "ADDRESSES", list: true,
 				help: "addresses and networks whose X-Forwarded-* are believed",
 				set:  each(&s.TrustedProxies, prefix)},
@@ -282,6 +293,7 @@ func (s *Settings) table() []group {
 				help: "fewest characters of a new password",
 				set:  text(&s.PasswordMinLength, integer(1, 256))},
 		}},
+		{"TLS", s.TLS.rows()},
 		{"Limits", s.Limits.rows()},
 		{"How our pages look", s.lookRows()},
 		{"Our own paths and names", []setting{

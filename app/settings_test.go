@@ -71,7 +71,7 @@ func TestDefaults(t *testing.T) {
 		"names":      l.CookieName == "brokoli_session" && l.KeyPrefix == "brk_" && l.SecretFile == ".brokoli-jwt-secret",
 		"sample":     l.SampleCommand == nil && l.SampleTimeout == time.Minute,
 		"log":        l.LogFormat == LogText && l.LogLevel == slog.LevelInfo,
-		"proxies":    l.TrustedProxies == nil && !l.TrustedProxiesAllowAny && l.TrustedOrigins == nil && l.PublicURL == nil,
+		"proxies":    l.TrustedProxies == nil && !l.TrustedProxiesAllowAny && l.TrustedOrigins == nil && l.PublicURL == nil && l.CookieDomain == "" && l.RedirectAllow == nil,
 		"forwarding": l.ForwardCredentials == ForwardOff && l.UpstreamTimeout == 10*time.Minute,
 		"keys":       l.APIKey == nil && l.APITokens == nil && l.JWTPreviousSecrets == nil && l.DataDir == ".",
 	} {

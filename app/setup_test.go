@@ -72,7 +72,7 @@ func TestSU1SetupByThePage(t *testing.T) {
 		}
 		d.needsSetup(true)
 		in := send(setupFields(code, "root", own))
-		if got := in.sentTo(); got != "/" || in.sessionCookie() == "" {
+		if got := in.sentTo(); got != "/auth/welcome" || in.sessionCookie() == "" {
 			t.Errorf("sent to %s", got)
 		}
 		b.follow(in).want(http.StatusOK)
@@ -204,7 +204,7 @@ func TestOpenModeEndsByThePage(t *testing.T) {
 		b.send("POST", "/auth/setup", "cross-site", fields).says(http.StatusForbidden, notFromHere)
 		d.needsSetup(true)
 		in := b.send("POST", form.formAction(), "same-origin", fields)
-		if got := in.sentTo(); got != "/" {
+		if got := in.sentTo(); got != "/auth/welcome" {
 			t.Errorf("sent to %s", got)
 		}
 		b.follow(in).want(http.StatusOK)

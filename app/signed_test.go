@@ -25,6 +25,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"doorward"
+	"doorward/safe"
 )
 
 var pairAlgorithms = []string{"EdDSA", "ES256"}
@@ -298,14 +299,14 @@ func TestARotationOfKeyPairsCutShort(t *testing.T) {
 			d.setUp()
 			before := d.outfit()
 			s := d.settings()
-			r, err := planRotation(t.Context(), s, d.beside(s), false, rand.Reader, d.clock.now())
+			r, err := safe.Plan(t.Context(), s.doorConfig().Safe(), d.beside(s), false, rand.Reader, d.clock.now())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(r.steps()) != 4 {
-				t.Fatalf("%d steps", len(r.steps()))
+			if len(r.Steps()) != 4 {
+				t.Fatalf("%d steps", len(r.Steps()))
 			}
-			for i, step := range r.steps() {
+			for i, step := range r.Steps() {
 				if i < cut {
 					if err := step(t.Context()); err != nil {
 						t.Fatal(err)
@@ -343,7 +344,7 @@ func TestChangingTheAlgorithmSignsNobodyOut(t *testing.T) {
 		}
 	}
 	d.restart()
-	secret, err := readSecretFile(d.secretFile())
+	secret, err := safe.ReadSecretFile(d.secretFile())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -366,7 +367,7 @@ func TestChangingTheAlgorithmSignsNobodyOut(t *testing.T) {
 	d.do("GET", "/auth/validate", bearer(byHand())).refused(http.StatusUnauthorized, "invalid token")
 
 	fresh := newDoor(t, "api_tokens="+machineToken, "jwt.algorithm=EdDSA")
-	if secret, err = readSecretFile(fresh.secretFile()); err != nil {
+	if secret, err = safe.ReadSecretFile(fresh.secretFile()); err != nil {
 		t.Fatal(err)
 	}
 	if ring, err = doorward.NewKeyRing(make([]byte, doorward.SaltLen), secret); err != nil {
@@ -662,7 +663,7 @@ func TestTheCommandRotatesKeyPairs(t *testing.T) {
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), "doorward", "secret", "rotate", "--data-dir", dir, "--json", "--jwt-secret", machineSecret)
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	var done doorward.Rotated
+	var done rotatedJSON
 	if err := cmd.Run(); err != nil || json.Unmarshal(out.Bytes(), &done) != nil || len(done.KeyPairs) != 1 || done.KeyID != "" {
 		t.Fatalf("%v: %s %s", err, &out, &errs)
 	}

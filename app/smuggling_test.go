@@ -301,28 +301,30 @@ var statusLine = regexp.MustCompile(`HTTP/1\.[01] (\d\d\d) `)
 // refuses and closes, or exactly one request reaches the service, framed anew.
 func TestHS1TwoReadersSeeOneRequest(t *testing.T) {
 	t.Parallel()
-	w := newWitness(t)
-	d := machineDoor(t, "upstream="+w.URL, "limits.header_timeout=3s")
-	all := shapes()
-	answers := make([][]byte, len(all))
-	var sent sync.WaitGroup
-	for i, c := range all {
-		sent.Go(func() {
-			raw := strings.ReplaceAll(strings.ReplaceAll(c.raw, "{key}", machineKeyLine), "/x", fmt.Sprintf("/x/%d", i))
-			answers[i] = d.toTheEnd(t, raw+strings.ReplaceAll(smuggled, "/smuggled", fmt.Sprintf("/smuggled/%d", i)))
-		})
-	}
-	sent.Wait()
-	d.stop()
-	got := w.seen()
-	if len(all) < 150 || len(got) < 20 {
-		t.Fatalf("only %d shapes, %d requests", len(all), len(got))
-	}
-	for i, c := range all {
-		t.Run(c.name, func(t *testing.T) {
-			c.judge(t, answers[i], got, i)
-		})
-	}
+	clearAndTLS(t, func(t *testing.T, settings []string, trust func(*door) *door) {
+		w := newWitness(t)
+		d := trust(machineDoor(t, append(settings, "upstream="+w.URL, "limits.header_timeout=3s")...))
+		all := shapes()
+		answers := make([][]byte, len(all))
+		var sent sync.WaitGroup
+		for i, c := range all {
+			sent.Go(func() {
+				raw := strings.ReplaceAll(strings.ReplaceAll(c.raw, "{key}", machineKeyLine), "/x", fmt.Sprintf("/x/%d", i))
+				answers[i] = d.toTheEnd(t, raw+strings.ReplaceAll(smuggled, "/smuggled", fmt.Sprintf("/smuggled/%d", i)))
+			})
+		}
+		sent.Wait()
+		d.stop()
+		got := w.seen()
+		if len(all) < 150 || len(got) < 20 {
+			t.Fatalf("only %d shapes, %d requests", len(all), len(got))
+		}
+		for i, c := range all {
+			t.Run(c.name, func(t *testing.T) {
+				c.judge(t, answers[i], got, i)
+			})
+		}
+	})
 }
 
 // judge looks at the answer to the i-th shape and at what the service got of it.

@@ -91,6 +91,7 @@ var truthAsks = map[string]struct{ path, body string }{
 	"GET /api/auth/explain":              {path: "/api/auth/explain?path=/x"},
 	"GET /api/auth/signing-keys":         {},
 	"POST /api/auth/signing-keys/rotate": {},
+	"GET /auth/openapi.json":             {},
 
 	"GET /health":       {},
 	"GET /health/live":  {},
@@ -107,6 +108,11 @@ var truthAsks = map[string]struct{ path, body string }{
 	"GET /.well-known/jwks.json": {},
 	"GET /auth/style.css":        {},
 	"GET /auth/logo":             {},
+
+	"GET /auth/welcome":         {},
+	"POST /auth/welcome":        {},
+	"GET /auth/welcome/service": {},
+	"GET /auth/welcome/ready":   {},
 
 	"GET /auth/account":                      {},
 	"POST /auth/account/sign-out":            {},

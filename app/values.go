@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"doorward"
+	"doorward/gate"
 	"doorward/store"
 )
 
@@ -516,22 +517,8 @@ func (s *Settings) showDatabase() string {
 	return u.Redacted()
 }
 
-// cleanPath reports whether s is absolute, in the one form that routing uses, and needs
-// no escaping.
-func cleanPath(s string) bool {
-	if !strings.HasPrefix(s, "/") || s == "/" || path.Clean(s) != s {
-		return false
-	}
-	for i := 0; i < len(s); i++ {
-		if !letterOrDigit(s[i]) && strings.IndexByte("/-._~", s[i]) < 0 {
-			return false
-		}
-	}
-	return true
-}
-
 func pathPrefix(s string) (string, error) {
-	if s != "" && !cleanPath(s) {
+	if s != "" && !gate.CleanPath(s) {
 		return "", fmt.Errorf("%s is not a path like /door: it begins with a slash, does not end with one, and holds letters, digits and /-._~", shown(s))
 	}
 	return s, nil
@@ -542,7 +529,7 @@ func pathOrOff(s string) (string, error) {
 	if s == "off" {
 		return "", nil
 	}
-	if !cleanPath(s) {
+	if !gate.CleanPath(s) {
 		return "", fmt.Errorf("%s is neither off nor a path like /x: it begins with a slash, does not end with one, and holds letters, digits and /-._~", shown(s))
 	}
 	if within(s, "/auth") || within(s, "/api/auth") {

@@ -166,6 +166,9 @@ func TestAcceptedValues(t *testing.T) {
 		{"trusted_proxies", "", "[]", func(s Settings) any { return s.TrustedProxies }},
 		{"trusted_origins", "HTTPS://App.Example.com:443,http://localhost:3000", "[https://app.example.com http://localhost:3000]", func(s Settings) any { return s.TrustedOrigins }},
 
+		{"cookie.domain", "Apps.Example.COM", "apps.example.com", func(s Settings) any { return s.CookieDomain }},
+		{"redirect.allow", "App.Example.com:8443, *.example.com", "[app.example.com:8443 *.example.com]", func(s Settings) any { return s.RedirectAllow }},
+
 		{"paths.prefix", "/door", "/door", func(s Settings) any { return s.PathPrefix }},
 		{"paths.metrics", "off", "", func(s Settings) any { return s.MetricsPath }},
 		{"paths.health", "/authority", "/authority", func(s Settings) any { return s.HealthPath }},

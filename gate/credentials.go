@@ -95,7 +95,7 @@ func Cookie(r *http.Request, name string) (value string, present bool, err error
 				continue
 			}
 			if v = strings.Trim(v, " \t"); present && v != value {
-				return "", true, doorward.Invalid("Cookie", "%s is given twice with different values", name)
+				return "", true, twoCookies{doorward.Invalid("Cookie", "%s is given twice with different values", name)}
 			}
 			value, present = v, true
 		}
@@ -103,10 +103,27 @@ func Cookie(r *http.Request, name string) (value string, present bool, err error
 	return value, present, nil
 }
 
-// SetCookie gives the browser its session, for maxAge seconds; below 0 takes it away.
+// twoCookies is the refusal of a request with two session cookies that differ.
+type twoCookies struct{ refusal *doorward.Error }
+
+func (e twoCookies) Error() string { return e.refusal.Error() }
+func (e twoCookies) Unwrap() error { return e.refusal }
+
+// SetCookie gives the browser its session, for maxAge seconds; below 0 takes it away. Where one
+// sign-in counts for many hosts, a cookie of that name which the browser has for this host alone goes in any
+// case: it is from before that was so, or somebody else's, and would differ from what is set.
 func SetCookie(w http.ResponseWriter, p *Pass, name, value string, maxAge int) {
-	http.SetCookie(w, &http.Cookie{
+	c := http.Cookie{
 		Name: name, Value: value, Path: "/", MaxAge: maxAge,
 		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: p.Secure,
-	})
+	}
+	if domain := p.hosts.cookieDomain(p.Host); domain != "" {
+		// First, since some take both for one cookie where the host is the domain itself (RFC
+		// 6265, section 5.3, step 11).
+		old := c
+		old.Value, old.MaxAge = "", -1
+		http.SetCookie(w, &old)
+		c.Domain = domain
+	}
+	http.SetCookie(w, &c)
 }

@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -150,5 +149,3 @@ func setPathValues(r *http.Request, pattern, path string) {
 		}
 	}
 }
-
-var errNoService = errors.New("gate: Config.Carry is required")

@@ -259,6 +259,11 @@ func (a *nginxAnswer) end() {
 		status = http.StatusForbidden
 	}
 	h := a.Header()
+	// Its variable for a header of the answer holds one line of it. A refusal takes a cookie away
+	// under two names of the host at most.
+	if lines := h["Set-Cookie"]; len(lines) == 2 {
+		h["X-Doorward-Set-Cookie"], h["Set-Cookie"] = lines[:1], lines[1:]
+	}
 	h.Set("X-Doorward-Status", strconv.Itoa(a.status))
 	if body := strings.TrimSpace(string(a.body)); body != "" {
 		h.Set("X-Doorward-Body", body) // JSON, in which every control character is escaped

@@ -15,11 +15,20 @@ import (
 	"doorward"
 )
 
-// Config is what a Gate is made of. Authority and Carry are required.
+// The documented defaults.
+const (
+	DefaultCookieName  = "brokoli_session"
+	DefaultMaxHeaders  = 200
+	DefaultHSTS        = "max-age=31536000" // a year; for who makes a Config, since an empty one says nothing
+	DefaultBodyTimeout = 20 * time.Second
+)
+
+// Config is what a Gate is made of. Authority is required.
 type Config struct {
 	Authority *doorward.Authority
 	Rules
-	// Carry takes an admitted request on to the service behind.
+	// Carry takes an admitted request on to the service behind. Where it is nil there is none,
+	// but for what Carrying is given.
 	Carry func(w http.ResponseWriter, r *http.Request, p *Pass)
 	// ForwardBearer puts into Pass.Bearer an access token that stands for the caller.
 	ForwardBearer bool
@@ -29,14 +38,24 @@ type Config struct {
 	// empty for nowhere.
 	SetupPage string
 
-	CookieName     string   // brokoli_session when empty
+	CookieName string // DefaultCookieName when empty
+	// CookieDomain makes one sign-in, at PublicURL, count for all hosts beneath it; empty for
+	// cookies of one host. RedirectAllow are hosts there, as RedirectHost has them, to which a browser may be sent back, besides
+	// those that Routes and Upstreams name.
+	CookieDomain  string
+	RedirectAllow []string
+
 	PublicURL      *url.URL // nil when not given
 	TrustedOrigins []string // scheme://host[:port]; may act on a cookie
 	TrustedProxies []netip.Prefix
 
-	MaxHeaders  int           // header lines of a request; 0 is 200
-	BodyTimeout time.Duration // for a body that a door reads to arrive, and for its answer to be taken; 0 is 20 seconds
+	MaxHeaders  int           // header lines of a request; 0 is DefaultMaxHeaders
+	BodyTimeout time.Duration // for a body that a door reads to arrive, and for its answer to be taken; 0 is DefaultBodyTimeout
 	MaxUpload   int64         // bytes of a body that goes to the service; 0 is no limit
+
+	// HSTS is the Strict-Transport-Security of answers to who came by HTTPS, such as
+	// max-age=31536000; empty for none.
+	HSTS string
 
 	// Forward answers proxies that carry requests themselves.
 	Forward ForwardAuth
@@ -53,9 +72,12 @@ type Gate struct {
 	policy     *Policy
 	ids        requestIDs
 	streams    streams
-	origins    *http.CrossOriginProtection
-	secure     bool   // PublicURL says https
-	publicHost string // of PublicURL
+	hosts      *Hosts  // nil where each host has its own sign-in
+	toUs       trusted // see trusts
+	toOthers   trusted
+	secure     bool     // PublicURL says https
+	publicHost string   // of PublicURL
+	strict     []string // HSTS, if any
 
 	forwardPath string // where proxies ask
 }
@@ -65,13 +87,8 @@ func New(c Config) (*Gate, error) {
 	if c.Authority == nil {
 		return nil, fmt.Errorf("gate: Config.Authority is required")
 	}
-	if c.Carry == nil {
-		return nil, errNoService
-	}
-	if c.CookieName == "" {
-		c.CookieName = "brokoli_session"
-	}
-	c.MaxHeaders, c.BodyTimeout = cmp.Or(c.MaxHeaders, 200), cmp.Or(c.BodyTimeout, 20*time.Second)
+	c.CookieName = cmp.Or(c.CookieName, DefaultCookieName)
+	c.MaxHeaders, c.BodyTimeout = cmp.Or(c.MaxHeaders, DefaultMaxHeaders), cmp.Or(c.BodyTimeout, DefaultBodyTimeout)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -85,16 +102,23 @@ func New(c Config) (*Gate, error) {
 	if err := c.Forward.check(&c); err != nil {
 		return nil, err
 	}
-	g := &Gate{Config: c, policy: policy, origins: http.NewCrossOriginProtection(), forwardPath: c.Prefix + "/auth/forward"}
+	g := &Gate{Config: c, policy: policy, forwardPath: c.Prefix + "/auth/forward"}
+	if c.HSTS != "" {
+		g.strict = []string{c.HSTS}
+	}
+	if g.hosts, err = NewHosts(HostsConfig{c.PublicURL, c.CookieDomain, c.RedirectAllow, c.Rules.Hosts()}); err != nil {
+		return nil, err
+	}
+	if g.toOthers, err = trust(c.TrustedOrigins); err != nil {
+		return nil, err
+	}
+	g.toUs = g.toOthers
 	if c.PublicURL != nil {
 		g.secure, g.publicHost = c.PublicURL.Scheme == "https", c.PublicURL.Host
-		// Our own origin as browsers know it, whatever Host the proxy in between puts.
-		g.TrustedOrigins = append(slices.Clone(c.TrustedOrigins), c.PublicURL.Scheme+"://"+c.PublicURL.Host)
+		g.toUs, err = trust(append(slices.Clone(c.TrustedOrigins), c.PublicURL.Scheme+"://"+c.PublicURL.Host))
 	}
-	for _, o := range g.TrustedOrigins {
-		if err := g.origins.AddTrustedOrigin(o); err != nil {
-			return nil, fmt.Errorf("trusted_origins: %w", err)
-		}
+	if err != nil {
+		return nil, err
 	}
 	if c.Running != nil {
 		c.Running.stand(policy)
@@ -127,10 +151,12 @@ type Pass struct {
 	Shown doorward.Presented
 
 	form  form
+	carry func(http.ResponseWriter, *http.Request, *Pass)
 	door  *Door  // nil for the service behind
 	ruled ruling // what a route asks, where rule does not say it
 	rule  string // which rule decided, for the log
 	idAs  [1]string
+	hosts *Hosts // the gate's
 
 	stream stream // while it is carried
 }
@@ -163,10 +189,21 @@ func (p *Pass) Caller(r *http.Request) doorward.Caller {
 	}
 }
 
-// ServeHTTP is the path of a request.
-func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP is the path of a request. What is admitted to the service behind goes to Config.Carry.
+func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.serve(w, r, g.Carry) }
+
+// Carrying is the same gate before another service: what is admitted goes to carry. There may
+// be any number of them; EndStreams ends the requests of all.
+func (g *Gate) Carrying(carry func(w http.ResponseWriter, r *http.Request, p *Pass)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, carry) })
+}
+
+func (g *Gate) serve(w http.ResponseWriter, r *http.Request, carry func(http.ResponseWriter, *http.Request, *Pass)) {
 	o := g.judgeOrigin(r)
-	p := &Pass{RequestID: g.ids.next(), Client: o.client, Peer: o.peer, Forwarded: o.forwarded, Secure: o.secure, Host: o.host, Path: r.URL.Path}
+	p := &Pass{
+		carry: carry, RequestID: g.ids.next(), Client: o.client, Peer: o.peer, Forwarded: o.forwarded, Secure: o.secure, Host: o.host, Path: r.URL.Path,
+		hosts: g.hosts,
+	}
 	p.idAs[0] = p.RequestID
 	w.Header()["X-Request-Id"] = p.idAs[:]
 	closeOld(w, r)
@@ -174,6 +211,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.forward(w, r, p, tail)
 		return
 	}
+	g.strictTransport(w, p)
 	p.rule = ruleForm
 	r, err := g.scope(r, p)
 	if err != nil {
@@ -202,9 +240,12 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// clearDead takes a cookie away that is good for nothing any more.
+// clearDead takes a cookie away that is good for nothing any more. Two that differ are, where
+// we can tell whose they are: one is this host's, from before the sign-in was shared, and
+// without this they would be refused for as long as they last.
 func (g *Gate) clearDead(w http.ResponseWriter, p *Pass, err error) {
-	if p.Shown.Via == doorward.FromCookie && doorward.IsDead(err) {
+	if p.Shown.Via == doorward.FromCookie && doorward.IsDead(err) ||
+		p.hosts.cookieDomain(p.Host) != "" && errors.As(err, new(twoCookies)) {
 		SetCookie(w, p, g.CookieName, "", -1)
 	}
 }
@@ -280,12 +321,12 @@ func (g *Gate) openDoor(w http.ResponseWriter, r *http.Request, p *Pass, d *Door
 		sameOrigin = sameOrigin && !machine
 	}
 	if sameOrigin {
-		if err := g.sameOrigin(r); err != nil {
+		if err := g.sameOrigin(r, p.Host); err != nil {
 			return err
 		}
 	}
 	if d.Form {
-		if err := g.fromOurPage(r); err != nil {
+		if err := g.fromOurPage(r, p.Host); err != nil {
 			return err
 		}
 	}
@@ -313,8 +354,14 @@ func (g *Gate) openService(w http.ResponseWriter, r *http.Request, p *Pass) erro
 	if p.Upstream, err = g.policy.upstream(r.Method, canonicalHost(p.Host), p.form); err != nil {
 		return err
 	}
+	if p.carry == nil {
+		return errNoService
+	}
 	if err := g.lend(r, p); err != nil {
 		return err
+	}
+	if r.TLS == nil {
+		delete(w.Header(), strictTransport)
 	}
 	return g.carry(w, r, p)
 }
@@ -450,10 +497,10 @@ func (g *Gate) identify(r *http.Request, p *Pass, reads Reads) error {
 		return err
 	}
 	if shown.Via == doorward.FromCookie {
-		if err := g.socketOrigin(r); err != nil {
+		if err := g.socketOrigin(r, p.Host); err != nil {
 			return err
 		}
-		if err := g.sameOrigin(r); err != nil {
+		if err := g.sameOrigin(r, p.Host); err != nil {
 			return err
 		}
 	}

@@ -108,7 +108,7 @@ func (g *Gate) carry(w http.ResponseWriter, r *http.Request, p *Pass) error {
 		defer g.streams.begin(p).over(p)
 	}
 	if r.ContentLength == 0 {
-		g.Carry(w, r, p)
+		p.carry(w, r, p)
 		return nil
 	}
 	if g.MaxUpload > 0 {
@@ -121,7 +121,7 @@ func (g *Gate) carry(w http.ResponseWriter, r *http.Request, p *Pass) error {
 		r2.Body = http.MaxBytesReader(w, r.Body, g.MaxUpload)
 		r = r2
 	}
-	g.Carry(w, r, p)
+	p.carry(w, r, p)
 	limitUnread(w, r)
 	return nil
 }

@@ -289,3 +289,23 @@ func BenchmarkMatch(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkMatchHosts is one rule a host, all for the same path.
+func BenchmarkMatchHosts(b *testing.B) {
+	for _, n := range []int{10, 1000, 100_000} {
+		patterns := []Pattern{{Host: "*.example.com", Path: "/admin/**", Fold: true}}
+		for i := range n {
+			patterns = append(patterns, Pattern{Host: fmt.Sprintf("app%d.example.com", i), Path: "/**", Fold: true})
+		}
+		m := newMatcher(b, patterns...)
+		host := fmt.Sprintf("app%d.example.com", n-1)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if i, _ := m.Match("GET", host, "/pages/17"); i != n {
+					b.Fatal(i)
+				}
+			}
+		})
+	}
+}

@@ -80,43 +80,63 @@ const maxNext = 2048
 // where to go on to afterwards. What was not a mere look at a page is not done again by
 // going there, so it is not named.
 func (g *Gate) signInTarget(r *http.Request, p *Pass) string {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		return g.SignInPage
+	next := "/"
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		next = (&url.URL{Path: p.Path, RawPath: p.RawPath, RawQuery: r.URL.RawQuery}).String()
 	}
-	next := (&url.URL{Path: p.Path, RawPath: p.RawPath, RawQuery: r.URL.RawQuery}).String()
-	if next == "/" || len(next) > maxNext {
-		return g.SignInPage
+	at, back := g.hosts.elsewhere(p.Host)
+	if len(back)+len(next) > maxNext {
+		next = "/"
 	}
-	return g.SignInPage + "?next=" + url.QueryEscape(next)
+	if at != "" && back == "" || at == "" && next == "/" {
+		return at + g.SignInPage
+	}
+	return at + g.SignInPage + "?next=" + url.QueryEscape(back+next)
 }
+
+// setupTarget is where a navigation is sent while nobody is set up.
+func (g *Gate) setupTarget(p *Pass) string {
+	at, _ := g.hosts.elsewhere(p.Host)
+	return at + g.SetupPage
+}
+
+// Next is next if it is a target to which a browser may be sent from a page of ours, else "/": one
+// on this site, as SameSite has it, or a whole URL of a host that Config.RedirectAllow lets it be sent to.
+func (p *Pass) Next(next string) string { return p.hosts.target(p.Host, next) }
 
 // SameSite returns next if it is a target on this site to which a browser may be sent,
 // else "/". What a browser could take for another site, or for a script, is none: it must begin with one
 // slash, and hold neither a backslash, which browsers read as a slash, nor what they leave
 // out before they read it (WHATWG URL, section 4.4).
 func SameSite(next string) string {
+	target, _ := sameSite(next)
+	return target
+}
+
+// sameSite is SameSite, and whether next is such a target.
+func sameSite(next string) (target string, ok bool) {
 	if len(next) > maxNext || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") {
-		return "/"
+		return "/", false
 	}
 	for i := 0; i < len(next); i++ {
 		if next[i] <= ' ' || next[i] >= 0x7f || next[i] == '\\' {
-			return "/"
+			return "/", false
 		}
 	}
 	u, err := url.Parse(next)
 	if err != nil || u.Host != "" || u.Scheme != "" || u.User != nil || u.Opaque != "" {
-		return "/"
+		return "/", false
 	}
 	// Dot segments could leave two slashes at the beginning behind: "/.//e", "/x/..//e".
 	// An encoded one is a name like any other to a browser until the service says otherwise.
 	r := &http.Request{URL: u}
 	f, err := canonicalPath(r)
 	if err != nil {
-		return "/"
+		return "/", false
 	}
 	u = &url.URL{Path: f.decoded, RawPath: f.escaped, RawQuery: u.RawQuery, ForceQuery: u.ForceQuery}
 	if next = u.String(); len(next) > maxNext { // escapes are longer than what they stand for
-		return "/"
+		return "/", false
 	}
-	return next
+	return next, true
 }

@@ -44,7 +44,7 @@ func (g *Gate) openRequest(r *http.Request) error {
 			return doorward.ErrCrossOrigin
 		}
 	}
-	return g.sameOrigin(r)
+	return g.sameOrigin(r, r.Host)
 }
 
 // ownOrigin reports whether an Origin names this host itself.

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -9,11 +10,38 @@ import (
 	"doorward"
 )
 
+// trusted are the origins whose pages may act on a cookie, besides that of the host which is asked.
+type trusted struct {
+	list  []string
+	check *http.CrossOriginProtection
+}
+
+func trust(list []string) (trusted, error) {
+	t := trusted{list, http.NewCrossOriginProtection()}
+	for _, o := range list {
+		if err := t.check.AddTrustedOrigin(o); err != nil {
+			return t, fmt.Errorf("trusted_origins: %w", err)
+		}
+	}
+	return t, nil
+}
+
+// trusts returns those that count for host. Our own origin as browsers know it is among them,
+// since a proxy in between may put another Host; but not where host is known to be another
+// that shares the sign-in: to that one, the host for signing in is a neighbour like any other.
+func (g *Gate) trusts(host string) trusted {
+	if g.hosts.other(host) {
+		return g.toOthers
+	}
+	return g.toUs
+}
+
 // sameOrigin refuses what a page of another origin makes a browser send. It is asked of
 // requests that act on a cookie, which browsers attach by themselves, and of those that
-// give one out; a credential in a header is nobody's ambient authority and needs none of this.
-func (g *Gate) sameOrigin(r *http.Request) error {
-	if g.origins.Check(r) != nil {
+// give one out; a credential in a header is nobody's ambient authority and needs none of
+// this. Hosts that share a cookie are no less strangers: same-site is not same-origin.
+func (g *Gate) sameOrigin(r *http.Request, host string) error {
+	if g.trusts(host).check.Check(r) != nil {
 		return doorward.ErrCrossOrigin
 	}
 	return nil
@@ -21,7 +49,7 @@ func (g *Gate) sameOrigin(r *http.Request) error {
 
 // fromOurPage judges a form that a page of ours posts where the browser is too old to say
 // by itself where it comes from: then its Referer must. (Programs have the JSON doors.)
-func (g *Gate) fromOurPage(r *http.Request) error {
+func (g *Gate) fromOurPage(r *http.Request, host string) error {
 	if len(r.Header["Sec-Fetch-Site"]) > 0 || len(r.Header["Origin"]) > 0 {
 		return nil // sameOrigin has judged it
 	}
@@ -29,7 +57,7 @@ func (g *Gate) fromOurPage(r *http.Request) error {
 	if err != nil || u.Host == "" {
 		return doorward.ErrCrossOrigin
 	}
-	if strings.EqualFold(u.Host, r.Host) || slices.Contains(g.TrustedOrigins, u.Scheme+"://"+u.Host) {
+	if strings.EqualFold(u.Host, r.Host) || slices.Contains(g.trusts(host).list, u.Scheme+"://"+u.Host) {
 		return nil
 	}
 	return doorward.ErrCrossOrigin
@@ -38,7 +66,7 @@ func (g *Gate) fromOurPage(r *http.Request) error {
 // socketOrigin judges a WebSocket that a cookie would open. A handshake is a GET, which
 // the rule for requests lets through, and no browser policy keeps other sites from
 // opening one; so it must come from a page of ours, and say so.
-func (g *Gate) socketOrigin(r *http.Request) error {
+func (g *Gate) socketOrigin(r *http.Request, host string) error {
 	if !isWebSocket(r) {
 		return nil
 	}
@@ -46,12 +74,12 @@ func (g *Gate) socketOrigin(r *http.Request) error {
 	if len(given) != 1 {
 		return doorward.ErrCrossOrigin
 	}
-	if slices.Contains(g.TrustedOrigins, given[0]) {
+	if slices.Contains(g.trusts(host).list, given[0]) {
 		return nil
 	}
 	// An origin is a scheme and a host and nothing else (RFC 6454, section 6.2). Where it is
 	// known that we are reached by HTTPS, a page that came in clear is not ours.
-	secure := r.TLS != nil || g.secure && strings.EqualFold(r.Host, g.publicHost)
+	secure := r.TLS != nil || g.secure && (strings.EqualFold(r.Host, g.publicHost) || g.hosts.other(r.Host))
 	scheme, host, ok := strings.Cut(given[0], "://")
 	if !ok || host == "" || !strings.EqualFold(host, r.Host) || scheme != "https" && (scheme != "http" || secure) {
 		return doorward.ErrCrossOrigin

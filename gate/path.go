@@ -3,6 +3,7 @@ package gate
 import (
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 
 	"doorward"
@@ -201,4 +202,13 @@ func unhex(c byte) int {
 		return int(c-'A') + 10
 	}
 	return -1
+}
+
+// CleanPath reports whether s is absolute, in the one form that routing uses, and needs
+// no escaping; "/" is not, since nothing can stand below it alone.
+func CleanPath(s string) bool {
+	if !strings.HasPrefix(s, "/") || s == "/" || path.Clean(s) != s {
+		return false
+	}
+	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/-._~") == ""
 }

@@ -24,6 +24,18 @@ type Rules struct {
 	Disabled bool
 }
 
+// Hosts are those that the rules name, as in Pattern.
+func (r Rules) Hosts() []string {
+	var all []string
+	for _, rt := range r.Routes {
+		all = append(all, rt.Host)
+	}
+	for _, u := range r.Upstreams {
+		all = append(all, u.Host)
+	}
+	return all
+}
+
 // Route is one rule about requests to the service behind.
 type Route struct {
 	Name    string // where it stands, for people
@@ -306,5 +318,7 @@ func (p *Policy) upstream(method, host string, f form) (int, error) {
 	if i, ok := p.places.Match(method, host, path); ok {
 		return i, nil
 	}
-	return 0, doorward.NotFound("service")
+	return 0, errNoService
 }
+
+var errNoService = doorward.NotFound("service")

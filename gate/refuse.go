@@ -74,7 +74,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 	}
 	if g.SetupPage != "" && errors.Is(e, doorward.ErrSetupRequired) && !showsHeader(r) && navigates(r) {
 		h.Del("Retry-After")
-		h.Set("Location", g.SetupPage)
+		h.Set("Location", g.setupTarget(p))
 		w.WriteHeader(http.StatusSeeOther)
 		return
 	}
@@ -83,6 +83,14 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 		return
 	}
 	WriteJSON(w, status, errorBody{e.Message, "error"})
+}
+
+// Refuse answers for a handler behind that asks more of who comes than the route has done: as
+// the door itself refuses, and logged so. rule says what asked, r is the request as the
+// client sent it. Nothing may have been written to w.
+func (g *Gate) Refuse(w http.ResponseWriter, r *http.Request, p *Pass, rule string, err error) {
+	p.rule = rule
+	g.refuse(w, r, p, err)
 }
 
 // Fail answers for the service behind when it cannot answer itself, in the same form.

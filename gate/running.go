@@ -31,6 +31,17 @@ type UpstreamNames struct {
 	Full string // and where it is
 }
 
+// NamesOf makes them of a name and an address. Where there is one service it has no name of its own.
+func NamesOf(name, address string) UpstreamNames {
+	if name == TheUpstream {
+		return UpstreamNames{name, address}
+	}
+	return UpstreamNames{name, name + " at " + address}
+}
+
+// TheUpstream is what the one service behind is called that has no name of its own.
+const TheUpstream = "upstream"
+
 type deadRules struct{ routes, upstreams map[int]string }
 
 // stand lets rn know by what policy the door judges.

@@ -35,6 +35,9 @@ func (c *carriage) answer(res *http.Response) error {
 		return errStatus
 	}
 	c.own(h)
+	if len(h["Strict-Transport-Security"]) > 0 {
+		delete(c.w.Header(), "Strict-Transport-Security") // the service knows better what its hosts can do
+	}
 	if len(h["Content-Type"]) == 0 {
 		// Else net/http guesses one, and what the service has left open, perhaps with nosniff
 		// beside it, would be declared to be a page.

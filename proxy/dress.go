@@ -63,12 +63,8 @@ func Dress(r *http.Request, pass Passage, names Names, forward string) *http.Req
 	setConnection(out.Header, asksWebSocket(r))
 
 	path, raw := pass.target()
-	if r.URL.Path != path || r.URL.RawPath != raw {
-		u := *r.URL
-		u.Opaque, u.Path, u.RawPath = "", path, raw
-		out.URL = &u
-		out.RequestURI = (&url.URL{Path: path, RawPath: raw, RawQuery: u.RawQuery, ForceQuery: u.ForceQuery}).RequestURI()
-	}
+	out.URL = &url.URL{Path: path, RawPath: raw, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
+	out.RequestURI = out.URL.RequestURI() // the client may have written it in another form, or with another host
 	return out
 }
 

@@ -192,5 +192,11 @@ func (s *served) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return s.socket, rw, nil
 }
 
+// Flush is http.Flusher's, which many handlers of events ask for by a type assertion.
+func (s *served) Flush() { _ = s.FlushError() }
+
+// FlushError is for http.ResponseController.
+func (s *served) FlushError() error { return http.NewResponseController(s.ResponseWriter).Flush() }
+
 // Unwrap is for http.ResponseController.
 func (s *served) Unwrap() http.ResponseWriter { return s.ResponseWriter }

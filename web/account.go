@@ -40,12 +40,12 @@ func (h *web) signOut(w http.ResponseWriter, r *http.Request, p *gate.Pass) erro
 		return err
 	}
 	gate.SetCookie(w, p, h.CookieName, "", -1)
-	sendOn(w, p, SignInPage(h.Prefix))
+	sendOn(w, SignInPage(h.Prefix))
 	return nil
 }
 
 // pageSize is how many rows a page has.
-const pageSize = 50
+const pageSize = 30
 
 // sessionRow is a session as its owner sees it.
 type sessionRow struct {
@@ -107,10 +107,10 @@ func (h *web) endSession(w http.ResponseWriter, r *http.Request, p *gate.Pass) e
 	}
 	if id == p.Identity.Session {
 		gate.SetCookie(w, p, h.CookieName, "", -1)
-		sendOn(w, p, SignInPage(h.Prefix))
+		sendOn(w, SignInPage(h.Prefix))
 		return nil
 	}
-	return doneAt(w, p, h.accountPath("/sessions"), "session-ended")
+	return doneAt(w, h.accountPath("/sessions"), "session-ended")
 }
 
 // endOtherSessions ends all sessions of who asks but the one that the page was shown in.
@@ -118,7 +118,7 @@ func (h *web) endOtherSessions(w http.ResponseWriter, r *http.Request, p *gate.P
 	if err := h.Authority.EndOtherSessions(r.Context(), p.Caller(r), ""); err != nil {
 		return err
 	}
-	return doneAt(w, p, h.accountPath("/sessions"), "sessions-ended")
+	return doneAt(w, h.accountPath("/sessions"), "sessions-ended")
 }
 
 // stamp is a moment, for people and for programs.

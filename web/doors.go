@@ -14,7 +14,8 @@ type Config struct {
 	Authority   *doorward.Authority
 	Prefix      string // before /auth/
 	CookieName  string
-	MinPassword int // characters, for the hint beside a new password; zero means doorward.DefaultMinPassword
+	Behind      []Service // what is behind the door; nothing: the sample service
+	MinPassword int       // characters, for the hint beside a new password; zero means doorward.DefaultMinPassword
 	Look        Look
 	Running     *gate.Running // the door as it stands here, for its administrators
 }
@@ -58,38 +59,56 @@ func Doors(c Config) []gate.Door {
 		{Method: get, Pattern: c.Prefix + scriptPath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showScript},
 		{Method: get, Pattern: c.Prefix + logoPath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showLogo},
 	}
-	doors = append(doors, h.accountDoors()...)
+	doors = append(append(doors, h.welcomeDoors()...), h.accountDoors()...)
 	return append(doors, h.operationDoors()...)
+}
+
+// welcomeDoors are the pages after the setup.
+func (h *web) welcomeDoors() []gate.Door {
+	at, admin := h.welcomePath(""), doorward.NeedPersonOf(doorward.Admin)
+	name := h.post(at, "", doorward.NeedPersonOf(doorward.Superadmin), h.nameOrganization)
+	name.Refused = h.nameRefused
+	return []gate.Door{
+		h.page(at, "", admin, h.showWelcome),
+		name,
+		h.page(at, "/service", admin, h.showBehind),
+		h.page(at, "/ready", admin, h.showReady),
+	}
+}
+
+// page is a door to a page of who is signed in. at is the section that it belongs to, and where
+// the way back from a refusal leads.
+func (h *web) page(at, path string, need doorward.Need, handle action) gate.Door {
+	return gate.Door{Method: http.MethodGet, Pattern: at + path, Reads: gate.ReadsAll, Need: need, Handle: handle, Refused: h.refusedAt(at)}
+}
+
+// post is a door that a form of such a page posts to.
+func (h *web) post(at, path string, need doorward.Need, handle action) gate.Door {
+	d := h.page(at, path, need, handle)
+	d.Method, d.SameOrigin, d.Form = http.MethodPost, true, true
+	return d
 }
 
 // accountDoors are the pages of who is signed in about what is their own.
 func (h *web) accountDoors() []gate.Door {
-	// at is the section that a page belongs to, and where the way back from a refusal leads.
-	page := func(at, path string, handle action) gate.Door {
-		return gate.Door{Method: http.MethodGet, Pattern: at + path, Reads: gate.ReadsAll, Need: doorward.NeedPerson, Handle: handle, Refused: h.refusedAt(at)}
-	}
-	post := func(at, path string, handle action) gate.Door {
-		d := page(at, path, handle)
-		d.Method, d.SameOrigin, d.Form = http.MethodPost, true, true
-		return d
-	}
 	account, sessions, keys, activity := h.accountPath(""), h.accountPath("/sessions"), h.accountPath("/keys"), h.accountPath("/activity")
-	makeKey := post(keys, "", h.createKey)
+	person := doorward.NeedPerson
+	makeKey := h.post(keys, "", person, h.createKey)
 	makeKey.Refused = h.createKeyRefused
-	signOut := post(account, "/sign-out", h.signOut)
+	signOut := h.post(account, "/sign-out", person, h.signOut)
 	signOut.MustChange = true
 	return []gate.Door{
-		page(account, "", h.showAccount),
+		h.page(account, "", person, h.showAccount),
 		signOut,
-		page(sessions, "", h.showSessions),
-		post(sessions, "/end-others", h.endOtherSessions),
-		post(sessions, "/{id}/end", h.endSession),
-		page(keys, "", h.showKeys),
+		h.page(sessions, "", person, h.showSessions),
+		h.post(sessions, "/end-others", person, h.endOtherSessions),
+		h.post(sessions, "/{id}/end", person, h.endSession),
+		h.page(keys, "", person, h.showKeys),
 		makeKey,
-		page(keys, "/{id}/revoke", h.askRevokeKey),
-		post(keys, "/{id}/revoke", h.revokeKey),
-		post(keys, "/{id}/rotate", h.rotateKey),
-		page(activity, "", h.showActivity),
+		h.page(keys, "/{id}/revoke", person, h.askRevokeKey),
+		h.post(keys, "/{id}/revoke", person, h.revokeKey),
+		h.post(keys, "/{id}/rotate", person, h.rotateKey),
+		h.page(activity, "", person, h.showActivity),
 	}
 }
 

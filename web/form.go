@@ -46,14 +46,14 @@ func given(r *http.Request, name string) (string, error) {
 	return r.PostForm.Get(name), nil
 }
 
-// next is where to go on to: as the form says, else the query. It is a target on this
-// site, whatever was given; two of them are none.
-func next(r *http.Request) string {
+// next is where to go on to: as the form says, else the query. It is a target to which a
+// browser may be sent from here, whatever was given; two of them are none.
+func next(r *http.Request, p *gate.Pass) string {
 	if r.PostForm != nil {
-		return gate.SameSite(r.PostForm.Get("next"))
+		return p.Next(r.PostForm.Get("next"))
 	}
 	if given := r.URL.Query()["next"]; len(given) == 1 {
-		return gate.SameSite(given[0])
+		return p.Next(given[0])
 	}
 	return "/"
 }

@@ -65,7 +65,7 @@ func (h *web) framed(w http.ResponseWriter, r *http.Request, p *gate.Pass, statu
 		v.Done = said[r.URL.Query().Get("done")]
 	}
 	v.Script = h.Prefix + scriptPath + "?v=" + h.script.version
-	return h.show(w, p, status, h.pages.framed[name], v)
+	return h.show(w, status, h.pages.framed[name], v)
 }
 
 // said is what a page says was done, by the word in its query: no text of anybody else's
@@ -80,8 +80,8 @@ var said = map[string]string{
 }
 
 // doneAt sends the browser back to a page, which says what was done.
-func doneAt(w http.ResponseWriter, p *gate.Pass, page, word string) error {
-	sendOn(w, p, page+"?done="+word)
+func doneAt(w http.ResponseWriter, page, word string) error {
+	sendOn(w, page+"?done="+word)
 	return nil
 }
 
@@ -89,13 +89,13 @@ func doneAt(w http.ResponseWriter, p *gate.Pass, page, word string) error {
 func (h *web) refusedAt(at string) func(http.ResponseWriter, *http.Request, *gate.Pass, int, *doorward.Error) {
 	return func(w http.ResponseWriter, r *http.Request, p *gate.Pass, status int, e *doorward.Error) {
 		if p.Identity.MustChange {
-			sendOn(w, p, withNext(h.passwordPath(), at))
+			sendOn(w, withNext(h.passwordPath(), at))
 			return
 		}
 		wrong := inWords(e)
 		v := view{Title: refusedTitle(status), Problem: wrong.text, Content: noticeLink{at, "Go back"}}
 		if p.Identity.IsZero() {
-			must(h.show(w, p, status, h.pages.notice, v))
+			must(h.show(w, status, h.pages.notice, v))
 			return
 		}
 		must(h.framed(w, r, p, status, "refused", at, v))

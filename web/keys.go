@@ -142,7 +142,7 @@ func (h *web) revokeKey(w http.ResponseWriter, r *http.Request, p *gate.Pass) er
 	if err := h.Authority.RevokeKey(r.Context(), p.Caller(r), r.PathValue("id")); err != nil {
 		return err
 	}
-	return doneAt(w, p, h.keysPath(""), "key-revoked")
+	return doneAt(w, h.keysPath(""), "key-revoked")
 }
 
 // rotateKey makes a key that takes another's place and shows it, this once.

@@ -42,11 +42,11 @@ func (h *web) login(w http.ResponseWriter, r *http.Request, p *gate.Pass) error 
 	}
 	gate.SetCookie(w, p, h.CookieName, in.Cookie, int(in.Lifetime/time.Second))
 	gate.SetDevice(w, p, h.CookieName, in.Device)
-	target := next(r)
+	target := next(r, p)
 	if in.User.MustChange {
 		target = withNext(h.passwordPath(), target)
 	}
-	sendOn(w, p, target)
+	sendOn(w, target)
 	return nil
 }
 
@@ -56,7 +56,7 @@ func (h *web) loginRefused(w http.ResponseWriter, r *http.Request, p *gate.Pass,
 }
 
 func (h *web) loginPage(w http.ResponseWriter, r *http.Request, p *gate.Pass, status int, wrong problem) error {
-	form := loginForm{Action: SignInPage(h.Prefix), Username: r.PostForm.Get("username"), Next: next(r)}
+	form := loginForm{Action: SignInPage(h.Prefix), Username: r.PostForm.Get("username"), Next: next(r, p)}
 	if len(form.Username) > maxUsername {
 		form.Username = ""
 	}
@@ -64,7 +64,7 @@ func (h *web) loginPage(w http.ResponseWriter, r *http.Request, p *gate.Pass, st
 	if needs, err := h.Authority.NeedsSetup(r.Context()); err == nil && needs {
 		form.Setup = SetupPage(h.Prefix)
 	}
-	return h.show(w, p, status, h.pages.login, view{Title: "Sign in", Problem: wrong.text, Field: wrong.field, Content: form})
+	return h.show(w, status, h.pages.login, view{Title: "Sign in", Problem: wrong.text, Field: wrong.field, Next: form.Next, Content: form})
 }
 
 // maxUsername is the longest, in bytes, that the form is filled in with again; a real one

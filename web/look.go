@@ -96,9 +96,9 @@ func (h *web) brand() brand {
 
 // showLogo answers with the logo, as a picture and nothing more: should somebody open it by itself,
 // and should it hold a script, that is dead.
-func (h *web) showLogo(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
+func (h *web) showLogo(w http.ResponseWriter, r *http.Request, _ *gate.Pass) error {
 	if h.Look.Logo == nil {
 		return doorward.NotFound("page")
 	}
-	return h.logo.serve(w, r, p, h.Look.Logo.kind)
+	return h.logo.serve(w, r, h.Look.Logo.kind)
 }

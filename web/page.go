@@ -8,8 +8,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-
-	"doorward/gate"
 )
 
 //go:embed pages/*.html
@@ -26,7 +24,7 @@ func readPages() pages {
 		return template.Must(template.ParseFS(sources, "pages/layout.html", "pages/parts.html", "pages/"+name+".html"))
 	}
 	all := pages{login: page("login"), setup: page("setup"), password: page("password"), notice: page("notice"), framed: map[string]*template.Template{}}
-	for _, name := range []string{"account", "sessions", "keys", "key-shown", "activity", "ask", "refused", "overview", "routes", "refusals", "audit", "signing"} {
+	for _, name := range []string{"account", "sessions", "keys", "key-shown", "activity", "ask", "refused", "welcome", "overview", "routes", "refusals", "audit", "signing"} {
 		all.framed[name] = page(name)
 	}
 	return all
@@ -42,12 +40,15 @@ type view struct {
 	Brand   brand  // whose page it is
 	Frame   *frame // around the pages of who is signed in
 	Done    string // what has just been done, in words
+	Next    string // where the form leads to in the end; empty for a page of ours
 	Content any
 }
 
 // contentPolicy lets a page load our stylesheet and post to us, and nothing else: no
 // script, no frame around it, no other site.
-const contentPolicy = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+const contentPolicy = "default-src 'none'; style-src 'self'; " + formAction + "; base-uri 'none'; frame-ancestors 'none'"
+
+const formAction = "form-action 'self'"
 
 // What a page may load beside that, where it does: a file of ours each.
 const (
@@ -58,21 +59,29 @@ const (
 // picturePolicy is for a picture that is opened by itself: nothing in it runs or loads anything.
 const picturePolicy = "default-src 'none'; sandbox; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
+// policyTo is a page's policy when what its form is answered with sends the browser on to next.
+// Chromium holds that, and not the form's own address alone, to form-action; so where next is on another
+// host, its origin is named, and no other.
+func policyTo(policy, next string) string {
+	u, err := url.Parse(next)
+	if err != nil || u.Host == "" {
+		return policy
+	}
+	return strings.Replace(policy, formAction, formAction+" "+u.Scheme+"://"+u.Host, 1)
+}
+
 // guard sets what every answer of ours to a browser carries.
-func guard(h http.Header, p *gate.Pass) {
+func guard(h http.Header) {
 	h.Set("Content-Security-Policy", contentPolicy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	// Our own forms must say where they come from, where the browser says it in no other way.
 	h.Set("Referrer-Policy", "same-origin")
-	if p.Secure {
-		h.Set("Strict-Transport-Security", "max-age=31536000") // a year; ignored where it did not come over HTTPS (RFC 6797, section 8.1)
-	}
 }
 
 // show answers with a page.
-func (h *web) show(w http.ResponseWriter, p *gate.Pass, status int, t *template.Template, v view) error {
+func (h *web) show(w http.ResponseWriter, status int, t *template.Template, v view) error {
 	v.Style = h.Prefix + stylePath + "?v=" + h.style.version
 	v.Brand = h.brand()
 	var body bytes.Buffer
@@ -80,7 +89,7 @@ func (h *web) show(w http.ResponseWriter, p *gate.Pass, status int, t *template.
 		return err
 	}
 	header := w.Header()
-	guard(header, p)
+	guard(header)
 	policy := contentPolicy
 	if v.Script != "" {
 		policy += andScript
@@ -88,7 +97,7 @@ func (h *web) show(w http.ResponseWriter, p *gate.Pass, status int, t *template.
 	if v.Brand.Logo != "" {
 		policy += andPicture
 	}
-	header.Set("Content-Security-Policy", policy)
+	header.Set("Content-Security-Policy", policyTo(policy, v.Next))
 	header.Set("Content-Type", "text/html; charset=utf-8")
 	header.Set("Content-Length", strconv.Itoa(body.Len()))
 	w.WriteHeader(status)
@@ -97,9 +106,9 @@ func (h *web) show(w http.ResponseWriter, p *gate.Pass, status int, t *template.
 }
 
 // sendOn sends the browser to another page with a GET (RFC 9110, section 15.4.4). target is
-// one of ours or has been through gate.SameSite.
-func sendOn(w http.ResponseWriter, p *gate.Pass, target string) {
-	guard(w.Header(), p)
+// one of ours or has been through gate.Pass.Next.
+func sendOn(w http.ResponseWriter, target string) {
+	guard(w.Header())
 	w.Header().Set("Location", target)
 	w.WriteHeader(http.StatusSeeOther)
 }

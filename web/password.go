@@ -50,7 +50,7 @@ func (h *web) password(w http.ResponseWriter, r *http.Request, p *gate.Pass) err
 		return err
 	}
 	gate.SetDevice(w, p, h.CookieName, device)
-	sendOn(w, p, next(r))
+	sendOn(w, next(r, p))
 	return nil
 }
 
@@ -59,8 +59,8 @@ func (h *web) password(w http.ResponseWriter, r *http.Request, p *gate.Pass) err
 func (h *web) passwordRefused(w http.ResponseWriter, r *http.Request, p *gate.Pass, status int, e *doorward.Error) {
 	wrong := inWords(e)
 	if p.Identity.IsZero() {
-		v := view{Title: passwordTitle, Problem: wrong.text, Content: noticeLink{withNext(h.passwordPath(), next(r)), "Try again"}}
-		must(h.show(w, p, status, h.pages.notice, v))
+		v := view{Title: passwordTitle, Problem: wrong.text, Content: noticeLink{withNext(h.passwordPath(), next(r, p)), "Try again"}}
+		must(h.show(w, status, h.pages.notice, v))
 		return
 	}
 	must(h.passwordPage(w, r, p, status, wrong))
@@ -69,10 +69,11 @@ func (h *web) passwordRefused(w http.ResponseWriter, r *http.Request, p *gate.Pa
 const passwordTitle = "Choose a new password"
 
 func (h *web) passwordPage(w http.ResponseWriter, r *http.Request, p *gate.Pass, status int, wrong problem) error {
-	return h.show(w, p, status, h.pages.password, view{
-		Title: passwordTitle, Problem: wrong.text, Field: wrong.field,
+	target := next(r, p)
+	return h.show(w, status, h.pages.password, view{
+		Title: passwordTitle, Problem: wrong.text, Field: wrong.field, Next: target,
 		Content: passwordForm{
-			Action: h.passwordPath(), Username: p.Identity.Username, Next: next(r),
+			Action: h.passwordPath(), Username: p.Identity.Username, Next: target,
 			Required: p.Identity.MustChange, Shortest: h.MinPassword,
 		},
 	})

@@ -14,6 +14,6 @@ var scriptSource []byte
 const scriptPath = "/auth/page.js"
 
 // showScript answers with the script.
-func (h *web) showScript(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
-	return h.script.serve(w, r, p, "text/javascript; charset=utf-8")
+func (h *web) showScript(w http.ResponseWriter, r *http.Request, _ *gate.Pass) error {
+	return h.script.serve(w, r, "text/javascript; charset=utf-8")
 }

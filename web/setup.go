@@ -25,15 +25,15 @@ type setupForm struct {
 const setupTitle = "Make the first user"
 
 // showSetup shows the form; once somebody is set up, where to sign in.
-func (h *web) showSetup(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
+func (h *web) showSetup(w http.ResponseWriter, r *http.Request, _ *gate.Pass) error {
 	needs, err := h.Authority.NeedsSetup(r.Context())
 	switch {
 	case err != nil:
 		return err
 	case !needs:
-		return h.isSetUp(w, p, http.StatusOK, "")
+		return h.isSetUp(w, http.StatusOK, "")
 	}
-	return h.setupPage(w, r, p, http.StatusOK, problem{})
+	return h.setupPage(w, r, http.StatusOK, problem{})
 }
 
 // setup makes the first user, as the JSON door does, and signs them in. Once there is one
@@ -72,25 +72,25 @@ func (h *web) setup(w http.ResponseWriter, r *http.Request, p *gate.Pass) error 
 	}
 	in, err := h.Authority.SignIn(r.Context(), caller, n.Username, n.Password)
 	if err != nil {
-		sendOn(w, p, SignInPage(h.Prefix)) // the user is made, and can sign in when there is less to do
+		sendOn(w, SignInPage(h.Prefix)) // the user is made, and can sign in when there is less to do
 		return nil
 	}
 	gate.SetCookie(w, p, h.CookieName, in.Cookie, int(in.Lifetime/time.Second))
-	sendOn(w, p, "/")
+	sendOn(w, h.welcomePath(""))
 	return nil
 }
 
 // setupRefused shows the form again, with what was wrong; or that somebody was first.
-func (h *web) setupRefused(w http.ResponseWriter, r *http.Request, p *gate.Pass, status int, e *doorward.Error) {
+func (h *web) setupRefused(w http.ResponseWriter, r *http.Request, _ *gate.Pass, status int, e *doorward.Error) {
 	needs, err := h.Authority.NeedsSetup(r.Context())
 	wrong := inWords(e)
 	switch {
 	case err != nil:
 		v := view{Title: setupTitle, Problem: wrong.text, Content: noticeLink{SetupPage(h.Prefix), "Try again"}}
-		must(h.show(w, p, status, h.pages.notice, v))
+		must(h.show(w, status, h.pages.notice, v))
 		return
 	case !needs:
-		must(h.isSetUp(w, p, status, "Somebody is set up here already."))
+		must(h.isSetUp(w, status, "Somebody is set up here already."))
 		return
 	case errors.Is(e, doorward.ErrInvalidToken):
 		wrong = problem{"The setup code is wrong.", "code"}
@@ -99,17 +99,17 @@ func (h *web) setupRefused(w http.ResponseWriter, r *http.Request, p *gate.Pass,
 	case errors.Is(e, doorward.ErrTokenRequired):
 		wrong = problem{text: "Somebody else is being made the first user at this moment."}
 	}
-	must(h.setupPage(w, r, p, status, wrong))
+	must(h.setupPage(w, r, status, wrong))
 }
 
 // isSetUp says that there is nothing to do here.
-func (h *web) isSetUp(w http.ResponseWriter, p *gate.Pass, status int, problem string) error {
-	return h.show(w, p, status, h.pages.notice, view{
+func (h *web) isSetUp(w http.ResponseWriter, status int, problem string) error {
+	return h.show(w, status, h.pages.notice, view{
 		Title: "Somebody is set up", Problem: problem, Content: noticeLink{SignInPage(h.Prefix), "Sign in"},
 	})
 }
 
-func (h *web) setupPage(w http.ResponseWriter, r *http.Request, p *gate.Pass, status int, wrong problem) error {
+func (h *web) setupPage(w http.ResponseWriter, r *http.Request, status int, wrong problem) error {
 	mode, err := h.Authority.Mode(r.Context())
 	if err != nil {
 		mode = doorward.ModeSetup // asking for a code that is not needed lets nobody in
@@ -128,5 +128,5 @@ func (h *web) setupPage(w http.ResponseWriter, r *http.Request, p *gate.Pass, st
 	if form.AsksCode {
 		v.Script = h.Prefix + scriptPath + "?v=" + h.script.version
 	}
-	return h.show(w, p, status, h.pages.setup, v)
+	return h.show(w, status, h.pages.setup, v)
 }

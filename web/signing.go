@@ -52,7 +52,7 @@ func (h *web) rotate(w http.ResponseWriter, r *http.Request, p *gate.Pass) error
 	if _, err := h.Authority.RotateKeys(r.Context(), p.Caller(r), false); err != nil {
 		return err
 	}
-	return doneAt(w, p, h.signingPath(""), "keys-rotated")
+	return doneAt(w, h.signingPath(""), "keys-rotated")
 }
 
 // askRotateNow asks once, and says what will happen.
@@ -71,6 +71,6 @@ func (h *web) rotateNow(w http.ResponseWriter, r *http.Request, p *gate.Pass) er
 		return err
 	}
 	gate.SetCookie(w, p, h.CookieName, "", -1)
-	sendOn(w, p, SignInPage(h.Prefix))
+	sendOn(w, SignInPage(h.Prefix))
 	return nil
 }

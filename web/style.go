@@ -30,15 +30,15 @@ func newAsset(source []byte) asset {
 }
 
 // showStyle answers with the one stylesheet.
-func (h *web) showStyle(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
-	return h.style.serve(w, r, p, "text/css; charset=utf-8")
+func (h *web) showStyle(w http.ResponseWriter, r *http.Request, _ *gate.Pass) error {
+	return h.style.serve(w, r, "text/css; charset=utf-8")
 }
 
 // serve answers with the asset. Under the address that pages name it by it never changes, so
 // it may be kept; under any other it is asked for again.
-func (a asset) serve(w http.ResponseWriter, r *http.Request, p *gate.Pass, kind string) error {
+func (a asset) serve(w http.ResponseWriter, r *http.Request, kind string) error {
 	header := w.Header()
-	guard(header, p)
+	guard(header)
 	if strings.HasPrefix(kind, "image/") {
 		header.Set("Content-Security-Policy", picturePolicy)
 	}

@@ -1,4 +1,4 @@
-package app
+package safe
 
 import (
 	"context"
@@ -14,15 +14,12 @@ import (
 	"doorward"
 )
 
-// AssertionOff is the value of the setting assertion that sends none.
-const AssertionOff = "off"
-
-// keyPlace is where the key pairs of one use come from: a setting, else a file in data_dir.
-type keyPlace struct {
-	setting   string
+// Place is where the key pairs of one use come from: a setting, else a file in data_dir.
+type Place struct {
+	Setting   string
 	given     doorward.Secret // PEM; nil when not given
-	path      string          // of the file
-	what      string          // the file, for people
+	Path      string          // of the file
+	What      string          // the file, for people
 	chooses   string          // the setting that chooses the algorithm
 	algorithm doorward.Algorithm
 	assertion bool // it signs assertions, not access tokens
@@ -32,35 +29,42 @@ type keyPlace struct {
 // last time: far longer than those live, for clocks and caches that are behind.
 const assertionKeyKept = time.Hour
 
-func accessKeys(s Settings) keyPlace {
-	p := keyPlace{
-		setting: "jwt.signing_keys", given: s.JWTSigningKeys, path: filepath.Join(s.DataDir, ".doorward-jwt-keys.pem"),
-		what: "the file of signing keys", chooses: "jwt.algorithm",
+func accessKeys(c Config) Place {
+	p := Place{
+		Setting: "jwt.signing_keys", given: c.JWTSigningKeys, Path: filepath.Join(c.DataDir, ".doorward-jwt-keys.pem"),
+		What: "the file of signing keys", chooses: "jwt.algorithm",
 	}
-	if a := doorward.Algorithm(s.JWTAlgorithm); a != doorward.HS256 {
-		p.algorithm = a
-	}
-	return p
-}
-
-func assertionKeys(s Settings) keyPlace {
-	p := keyPlace{
-		setting: "assertion_keys", given: s.AssertionKeys, path: filepath.Join(s.DataDir, ".doorward-assertion-keys.pem"),
-		what: "the file of assertion keys", chooses: "assertion", assertion: true,
-	}
-	if s.Assertion != AssertionOff {
-		p.algorithm = doorward.Algorithm(s.Assertion)
+	if c.JWTAlgorithm != doorward.HS256 {
+		p.algorithm = c.JWTAlgorithm
 	}
 	return p
 }
 
-// publishesKeys reports whether there may be public keys for others to fetch.
-func (s *Settings) publishesKeys() bool {
-	return accessKeys(*s).algorithm != "" || assertionKeys(*s).algorithm != "" || s.JWTSigningKeys != nil || s.AssertionKeys != nil
+func assertionKeys(c Config) Place {
+	return Place{
+		Setting: "assertion_keys", given: c.AssertionKeys, Path: filepath.Join(c.DataDir, ".doorward-assertion-keys.pem"),
+		What: "the file of assertion keys", chooses: "assertion", algorithm: c.Assertion, assertion: true,
+	}
 }
 
-// check says why the keys that are given cannot be used, or nil.
-func (p keyPlace) check() error {
+// PublishesKeys reports whether there may be public keys for others to fetch.
+func (c Config) PublishesKeys() bool {
+	return accessKeys(c).algorithm != "" || assertionKeys(c).algorithm != "" || c.JWTSigningKeys != nil || c.AssertionKeys != nil
+}
+
+// Places are where the key pairs come from: of access tokens, and of assertions.
+func (c Config) Places() []Place { return []Place{accessKeys(c), assertionKeys(c)} }
+
+// Missing says that keys must be given, where others share the database.
+func (p Place) Missing(shared bool) error {
+	if p.algorithm == "" || p.given != nil || !shared {
+		return nil
+	}
+	return fmt.Errorf("%s: must be given with a PostgreSQL database where %s is %s, the same on every node; make it with: openssl genpkey -algorithm %s", p.Setting, p.chooses, p.algorithm, opensslName(p.algorithm))
+}
+
+// Check says why the keys that are given cannot be used, or nil.
+func (p Place) Check() error {
 	if p.given == nil {
 		return nil
 	}
@@ -68,24 +72,24 @@ func (p keyPlace) check() error {
 	return err
 }
 
-func (p keyPlace) parseGiven() (doorward.SigningKeys, error) {
-	keys, err := doorward.ParseSigningKeys(p.setting, p.given)
+func (p Place) parseGiven() (doorward.SigningKeys, error) {
+	keys, err := doorward.ParseSigningKeys(p.Setting, p.given)
 	if err != nil {
 		return doorward.SigningKeys{}, err
 	}
 	if has := keys.Current.Public().Algorithm; p.algorithm != "" && has != p.algorithm {
-		return doorward.SigningKeys{}, fmt.Errorf("%s: holds a private key for %s, and %s is %s", p.setting, has, p.chooses, p.algorithm)
+		return doorward.SigningKeys{}, fmt.Errorf("%s: holds a private key for %s, and %s is %s", p.Setting, has, p.chooses, p.algorithm)
 	}
 	return keys, nil
 }
 
 // read reads the file. fs.ErrNotExist is the only error after which one may be made.
-func (p keyPlace) read() (doorward.SigningKeys, error) {
-	b, err := readPrivate(p.what, p.path)
+func (p Place) read() (doorward.SigningKeys, error) {
+	b, err := readPrivate(p.What, p.Path)
 	if err != nil {
 		return doorward.SigningKeys{}, err
 	}
-	keys, err := doorward.ParseSigningKeys(p.what+" "+p.path, b)
+	keys, err := doorward.ParseSigningKeys(p.What+" "+p.Path, b)
 	if err != nil {
 		return doorward.SigningKeys{}, fmt.Errorf("%w; or restore it, or remove it to have a new one made (what it signed is then refused)", err)
 	}
@@ -96,7 +100,7 @@ func (p keyPlace) read() (doorward.SigningKeys, error) {
 // A pair that is given wins; else the file's; else one is generated from random and
 // written there, unless random is nil. Where one is given and the file is there too, the
 // file's verifies still.
-func (p keyPlace) pairs(random io.Reader) (signs *doorward.KeyPair, others []doorward.PublicKey, warnings []string, err error) {
+func (p Place) pairs(random io.Reader) (signs *doorward.KeyPair, others []doorward.PublicKey, warnings []string, err error) {
 	keys, err := p.read()
 	missing := errors.Is(err, fs.ErrNotExist)
 	switch {
@@ -107,16 +111,16 @@ func (p keyPlace) pairs(random io.Reader) (signs *doorward.KeyPair, others []doo
 			return nil, nil, nil, gerr
 		case missing:
 		case err != nil:
-			warnings = append(warnings, fmt.Sprintf("%s is given, so %s is not needed, and it cannot be used for what was signed earlier: %v", p.setting, p.what, err))
+			warnings = append(warnings, fmt.Sprintf("%s is given, so %s is not needed, and it cannot be used for what was signed earlier: %v", p.Setting, p.What, err))
 		case keys.Current.Public().KeyID != given.Current.Public().KeyID:
 			given.Others = append(append(given.Others, keys.Current.Public()), keys.Others...)
-			warnings = append(warnings, fmt.Sprintf("%s is given and counts from now on; the key in %s still verifies (remove the file when what it signed has expired)", p.setting, p.path))
+			warnings = append(warnings, fmt.Sprintf("%s is given and counts from now on; the key in %s still verifies (remove the file when what it signed has expired)", p.Setting, p.Path))
 		}
 		keys = given
 	case missing && p.algorithm == "":
 		return nil, nil, nil, nil
 	case missing && random == nil:
-		return nil, nil, nil, fmt.Errorf("%s %s is not there any more", p.what, p.path)
+		return nil, nil, nil, fmt.Errorf("%s %s is not there any more", p.What, p.Path)
 	case missing:
 		if keys, err = p.generate(random); err != nil {
 			return nil, nil, nil, err
@@ -128,12 +132,12 @@ func (p keyPlace) pairs(random io.Reader) (signs *doorward.KeyPair, others []doo
 		return nil, append([]doorward.PublicKey{keys.Current.Public()}, keys.Others...), warnings, nil
 	}
 	if has := keys.Current.Public().Algorithm; has != p.algorithm {
-		return nil, nil, nil, fmt.Errorf("%s %s holds a private key for %s, and %s is %s", p.what, p.path, has, p.chooses, p.algorithm)
+		return nil, nil, nil, fmt.Errorf("%s %s holds a private key for %s, and %s is %s", p.What, p.Path, has, p.chooses, p.algorithm)
 	}
 	return keys.Current, keys.Others, warnings, nil
 }
 
-func (p keyPlace) generate(random io.Reader) (doorward.SigningKeys, error) {
+func (p Place) generate(random io.Reader) (doorward.SigningKeys, error) {
 	fresh, err := doorward.GenerateKeyPair(p.algorithm, random)
 	if err != nil {
 		return doorward.SigningKeys{}, err
@@ -142,12 +146,12 @@ func (p keyPlace) generate(random io.Reader) (doorward.SigningKeys, error) {
 	if err != nil {
 		return doorward.SigningKeys{}, err
 	}
-	if err := writeNew(p.path, text); err != nil && !errors.Is(err, fs.ErrExist) {
-		return doorward.SigningKeys{}, fmt.Errorf("cannot write %s %s: %w; make its directory writable or set %s", p.what, p.path, err, p.setting)
+	if err := writeNew(p.Path, text); err != nil && !errors.Is(err, fs.ErrExist) {
+		return doorward.SigningKeys{}, fmt.Errorf("cannot write %s %s: %w; make its directory writable or set %s", p.What, p.Path, err, p.Setting)
 	}
 	keys, err := p.read()
 	if errors.Is(err, fs.ErrNotExist) { // there is a name, and nothing behind it
-		return doorward.SigningKeys{}, fmt.Errorf("%s %s is a link to a file that is not there; restore that, or remove the link to have a new one made", p.what, p.path)
+		return doorward.SigningKeys{}, fmt.Errorf("%s %s is a link to a file that is not there; restore that, or remove the link to have a new one made", p.What, p.Path)
 	}
 	return keys, err
 }
@@ -157,7 +161,7 @@ func (p keyPlace) generate(random io.Reader) (doorward.SigningKeys, error) {
 // verifies until the time until; where a rotation was cut short before the database heard of it, the
 // key signing, with which the server went on until it stopped, verifies for as long again.
 // It reports whether it has written.
-func (p keyPlace) settle(signing string, until time.Time, random io.Reader, now time.Time) (bool, error) {
+func (p Place) settle(signing string, until time.Time, random io.Reader, now time.Time) (bool, error) {
 	if p.given != nil || p.algorithm == "" {
 		return false, nil
 	}
@@ -184,7 +188,7 @@ func (p keyPlace) settle(signing string, until time.Time, random io.Reader, now 
 
 // replace writes a new key pair in place of keys' own, which verifies until the time until;
 // the zero time drops it, and all that were before.
-func (p keyPlace) replace(keys doorward.SigningKeys, alg doorward.Algorithm, until time.Time, random io.Reader, now time.Time) (doorward.SigningKeys, error) {
+func (p Place) replace(keys doorward.SigningKeys, alg doorward.Algorithm, until time.Time, random io.Reader, now time.Time) (doorward.SigningKeys, error) {
 	fresh, err := doorward.GenerateKeyPair(alg, random)
 	if err != nil {
 		return doorward.SigningKeys{}, err
@@ -203,28 +207,28 @@ func (p keyPlace) replace(keys doorward.SigningKeys, alg doorward.Algorithm, unt
 	return next, p.write(next)
 }
 
-func (p keyPlace) write(keys doorward.SigningKeys) error {
+func (p Place) write(keys doorward.SigningKeys) error {
 	text, err := doorward.FormatSigningKeys(keys)
 	if err != nil {
 		return err
 	}
-	owner, err := os.Stat(p.path)
+	owner, err := os.Stat(p.Path)
 	if err != nil {
-		return fmt.Errorf("cannot read %s: %w", p.what, err)
+		return fmt.Errorf("cannot read %s: %w", p.What, err)
 	}
-	path, err := filepath.EvalSymlinks(p.path) // a link goes on pointing to it
+	path, err := filepath.EvalSymlinks(p.Path) // a link goes on pointing to it
 	if err != nil {
-		return fmt.Errorf("cannot read %s: %w", p.what, err)
+		return fmt.Errorf("cannot read %s: %w", p.What, err)
 	}
 	if err := replaceFile(path, text, owner); err != nil {
-		return fmt.Errorf("cannot replace %s %s: %w", p.what, p.path, err)
+		return fmt.Errorf("cannot replace %s %s: %w", p.What, p.Path, err)
 	}
 	return nil
 }
 
 // keptUntil is until when a key verifies that signs for the last time now; access is that
 // for access tokens, as acceptedUntil has it.
-func (p keyPlace) keptUntil(access, now time.Time) time.Time {
+func (p Place) keptUntil(access, now time.Time) time.Time {
 	if p.assertion {
 		return now.Add(assertionKeyKept).UTC().Truncate(time.Second)
 	}
@@ -232,14 +236,14 @@ func (p keyPlace) keptUntil(access, now time.Time) time.Time {
 }
 
 // withKeyPairs is keys with the pairs that the settings name.
-func withKeyPairs(keys *doorward.KeyRing, s Settings, hs256Until time.Time, random io.Reader) (*doorward.KeyRing, []string, error) {
+func withKeyPairs(keys *doorward.KeyRing, c Config, hs256Until time.Time, random io.Reader) (*doorward.KeyRing, []string, error) {
 	p := doorward.KeyPairs{HS256Until: hs256Until}
 	var warnings, more []string
 	var err error
-	if p.Access, p.AccessOthers, warnings, err = accessKeys(s).pairs(random); err != nil {
+	if p.Access, p.AccessOthers, warnings, err = accessKeys(c).pairs(random); err != nil {
 		return nil, nil, err
 	}
-	if p.Assertion, p.AssertionOthers, more, err = assertionKeys(s).pairs(random); err != nil {
+	if p.Assertion, p.AssertionOthers, more, err = assertionKeys(c).pairs(random); err != nil {
 		return nil, nil, err
 	}
 	if p.Access == nil && p.Assertion == nil && p.AccessOthers == nil && p.AssertionOthers == nil {
@@ -250,21 +254,21 @@ func withKeyPairs(keys *doorward.KeyRing, s Settings, hs256Until time.Time, rand
 
 // pairRing gives the ring that the server starts with its key pairs. signing is what the database
 // remembers of who signed last.
-func (h *house) pairRing(ctx context.Context, keys *doorward.KeyRing, signing doorward.Signers, random io.Reader) (*doorward.KeyRing, error) {
-	s, now := h.settings, h.now()
-	access, assertion := accessKeys(s), assertionKeys(s)
+func (s *Safe) pairRing(ctx context.Context, keys *doorward.KeyRing, signing doorward.Signers) (*doorward.KeyRing, error) {
+	now := s.now()
+	access, assertion := accessKeys(s.Config), assertionKeys(s.Config)
 	var until time.Time
 	var err error
 	if access.algorithm != "" || assertion.algorithm != "" {
-		if until, err = acceptedUntil(ctx, s, h.store, now); err != nil {
+		if until, err = AcceptedUntil(ctx, s.Config, s.store, now); err != nil {
 			return nil, err
 		}
 	}
 	for _, place := range []struct {
-		keyPlace
+		Place
 		kid string
 	}{{access, signing.Access}, {assertion, signing.Assertion}} {
-		if _, err := place.settle(place.kid, place.keptUntil(until, now), random, now); err != nil {
+		if _, err := place.settle(place.kid, place.keptUntil(until, now), s.random, now); err != nil {
 			return nil, err
 		}
 	}
@@ -274,13 +278,13 @@ func (h *house) pairRing(ctx context.Context, keys *doorward.KeyRing, signing do
 	if access.algorithm != "" && signing.Secret != "" && signing.Access == "" {
 		hs256Until = until
 	}
-	with, warnings, err := withKeyPairs(keys, s, hs256Until, random)
+	with, warnings, err := withKeyPairs(keys, s.Config, hs256Until, s.random)
 	if err != nil {
 		return nil, err
 	}
-	h.warnings = append(h.warnings, warnings...)
+	s.warnings = append(s.warnings, warnings...)
 	if access.algorithm != "" && now.Before(hs256Until) {
-		h.log.InfoContext(ctx, "access tokens that the secret has signed are accepted for some time still", "until", hs256Until.UTC().Format(time.RFC3339))
+		s.log.InfoContext(ctx, "access tokens that the secret has signed are accepted for some time still", "until", hs256Until.UTC().Format(time.RFC3339))
 	}
 	return with, nil
 }
@@ -300,24 +304,24 @@ func lacking(l doorward.Signers) error {
 
 // keyRotation is the part of a rotation that replaces one key pair.
 type keyRotation struct {
-	place keyPlace
+	place Place
 	keys  doorward.SigningKeys // as they were
 	until time.Time            // of the old one; zero to drop it
 	fresh doorward.SigningKeys
 }
 
 // planKeys decides which key files a rotation replaces: those whose key signs.
-func (r *rotation) planKeys(ctx context.Context, s Settings) error {
+func (r *Rotation) planKeys(ctx context.Context, c Config) error {
 	for _, use := range []struct {
-		place keyPlace
+		place Place
 		kid   string
-	}{{accessKeys(s), r.signing.Access}, {assertionKeys(s), r.signing.Assertion}} {
+	}{{accessKeys(c), r.signing.Access}, {assertionKeys(c), r.signing.Assertion}} {
 		if use.kid == "" {
 			continue
 		}
 		keys, err := use.place.read()
 		if errors.Is(err, fs.ErrNotExist) {
-			r.warnings = append(r.warnings, fmt.Sprintf("the key pair that signs (kid %s) is given as %s, so it stays: rotate that (docs/keys-and-algorithms.md)", use.kid, use.place.setting))
+			r.warnings = append(r.warnings, fmt.Sprintf("the key pair that signs (kid %s) is given as %s, so it stays: rotate that (docs/keys-and-algorithms.md)", use.kid, use.place.Setting))
 			continue
 		}
 		if err != nil {
@@ -325,12 +329,12 @@ func (r *rotation) planKeys(ctx context.Context, s Settings) error {
 		}
 		known := keys.Current.Public().KeyID == use.kid || slices.ContainsFunc(keys.Others, func(k doorward.PublicKey) bool { return k.KeyID == use.kid })
 		if !known {
-			r.warnings = append(r.warnings, fmt.Sprintf("the key in %s does not sign (the one that does has kid %s), so it stays: if %s is given, rotate that", use.place.path, use.kid, use.place.setting))
+			r.warnings = append(r.warnings, fmt.Sprintf("the key in %s does not sign (the one that does has kid %s), so it stays: if %s is given, rotate that", use.place.Path, use.kid, use.place.Setting))
 			continue
 		}
 		k := keyRotation{place: use.place, keys: keys}
 		if !r.atOnce {
-			access, err := acceptedUntil(ctx, s, r.store, r.now)
+			access, err := AcceptedUntil(ctx, c, r.store, r.now)
 			if err != nil {
 				return err
 			}
@@ -347,7 +351,7 @@ func (r *rotation) planKeys(ctx context.Context, s Settings) error {
 }
 
 // replaceKeys writes the new key pairs, each with what verifies beside it, whole or not at all.
-func (r *rotation) replaceKeys(context.Context) error {
+func (r *Rotation) replaceKeys(context.Context) error {
 	for i := range r.keys {
 		k := &r.keys[i]
 		var err error
@@ -363,10 +367,10 @@ func (r *rotation) replaceKeys(context.Context) error {
 	return nil
 }
 
-// keyFiles reports whether there is a file of key pairs.
-func keyFiles(s Settings) bool {
-	for _, p := range []keyPlace{accessKeys(s), assertionKeys(s)} {
-		if _, err := os.Lstat(p.path); err == nil {
+// HasKeyFiles reports whether there is a file of key pairs.
+func (c Config) HasKeyFiles() bool {
+	for _, p := range c.Places() {
+		if _, err := os.Lstat(p.Path); err == nil {
 			return true
 		}
 	}

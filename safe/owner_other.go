@@ -1,6 +1,6 @@
 //go:build !unix
 
-package app
+package safe
 
 import (
 	"io/fs"

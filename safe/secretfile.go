@@ -1,4 +1,4 @@
-package app
+package safe
 
 import (
 	"bytes"
@@ -15,11 +15,11 @@ import (
 	"doorward"
 )
 
-// secretPath is where the secret file is.
-func secretPath(s Settings) string { return filepath.Join(s.DataDir, s.SecretFile) }
+// SecretPath is where the secret file is.
+func (c Config) SecretPath() string { return filepath.Join(c.DataDir, c.SecretFile) }
 
-// previousPath is where the secrets are that were rotated out of the secret file at path.
-func previousPath(path string) string { return path + ".previous" }
+// PreviousPath is where the secrets are that were rotated out of the secret file at path.
+func PreviousPath(path string) string { return path + ".previous" }
 
 // signingSecrets decides with which secret tokens are signed, and with which others they
 // are still accepted. A secret that is given wins; else the secret file's; else one is
@@ -27,26 +27,26 @@ func previousPath(path string) string { return path + ".previous" }
 // and the file is there too, the file's counts as a previous one, so that giving a secret
 // after a first run without one signs nobody out. Those that were rotated out of the file
 // count each until its own end.
-func signingSecrets(s Settings, random io.Reader) (current doorward.Secret, previous []doorward.SigningKey, warnings []string, err error) {
-	for i, p := range s.JWTPreviousSecrets {
+func signingSecrets(c Config, random io.Reader) (current doorward.Secret, previous []doorward.SigningKey, warnings []string, err error) {
+	for i, p := range c.JWTPreviousSecrets {
 		if err := doorward.CheckSecret(fmt.Sprintf("jwt.previous_secrets, number %d", i+1), p); err != nil {
 			return nil, nil, nil, err
 		}
 		previous = append(previous, doorward.SigningKey{Secret: p})
 	}
-	path := secretPath(s)
-	if s.JWTSecret == nil {
+	path := c.SecretPath()
+	if c.JWTSecret == nil {
 		current, err = secretFromFile(path, random)
 	} else {
 		var kept []doorward.SigningKey
-		current, kept, warnings, err = givenSecret(s.JWTSecret, path)
+		current, kept, warnings, err = givenSecret(c.JWTSecret, path)
 		previous = append(previous, kept...)
 	}
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	// Read last: a rotation writes here, before it replaces the file, what that held.
-	rotated, err := readPrevious(previousPath(path))
+	rotated, err := ReadPrevious(PreviousPath(path))
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -63,7 +63,7 @@ func givenSecret(given doorward.Secret, path string) (current doorward.Secret, p
 	if err := doorward.CheckSecret("jwt.secret", given); err != nil {
 		return nil, nil, nil, err
 	}
-	kept, err := readSecretFile(path)
+	kept, err := ReadSecretFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -78,7 +78,7 @@ func givenSecret(given doorward.Secret, path string) (current doorward.Secret, p
 // secretFromFile reads the secret file, or makes it unless random is nil. Two servers that
 // start at once end with the same secret.
 func secretFromFile(path string, random io.Reader) (doorward.Secret, error) {
-	secret, err := readSecretFile(path)
+	secret, err := ReadSecretFile(path)
 	switch {
 	case !errors.Is(err, fs.ErrNotExist):
 		return secret, err
@@ -92,7 +92,7 @@ func secretFromFile(path string, random io.Reader) (doorward.Secret, error) {
 	if err := writeNew(path, fresh); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("cannot write the secret file %s: %w; make its directory writable or set jwt.secret", path, err)
 	}
-	secret, err = readSecretFile(path)
+	secret, err = ReadSecretFile(path)
 	if errors.Is(err, fs.ErrNotExist) { // there is a name, and nothing behind it
 		return nil, fmt.Errorf("the secret file %s is a link to a file that is not there; restore that, or remove the link to have a new one made (which signs everybody out)", path)
 	}
@@ -114,10 +114,10 @@ func generateSecret(random io.Reader) (doorward.Secret, error) {
 	return fresh, nil
 }
 
-// readSecretFile reads a secret file. One of exactly 32 bytes is taken as it is; a longer
+// ReadSecretFile reads a secret file. One of exactly 32 bytes is taken as it is; a longer
 // one is text, without its final newline; a shorter one was cut. fs.ErrNotExist is the
 // only error after which a new one may be made.
-func readSecretFile(path string) (doorward.Secret, error) {
+func ReadSecretFile(path string) (doorward.Secret, error) {
 	b, err := readPrivate("the secret file", path)
 	switch {
 	case err != nil:
@@ -179,9 +179,9 @@ type previousSecret struct {
 // maxPreviousFile is far more than anybody's rotations need.
 const maxPreviousFile = 1 << 20
 
-// readPrevious reads the file of secrets that were rotated out; none when it is not
+// ReadPrevious reads the file of secrets that were rotated out; none when it is not
 // there. Whatever else is wrong with it is an error: leaving a secret out signs people out.
-func readPrevious(path string) ([]doorward.SigningKey, error) {
+func ReadPrevious(path string) ([]doorward.SigningKey, error) {
 	const what = "the file of previous secrets"
 	b, err := readPrivate(what, path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -265,7 +265,7 @@ func writeNew(path string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return SyncDir(dir)
 }
 
 // replaceFile writes a file anew, whole or not at all, and so that it survives a crash.
@@ -296,11 +296,11 @@ func replaceFile(path string, content []byte, like fs.FileInfo) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(temporary))
 	}
-	return syncDir(filepath.Dir(path))
+	return SyncDir(filepath.Dir(path))
 }
 
-// syncDir makes what was done to the names in a directory survive a crash.
-func syncDir(dir string) error {
+// SyncDir makes what was done to the names in a directory survive a crash.
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
