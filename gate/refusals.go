@@ -29,7 +29,9 @@ type Refusals struct {
 }
 
 // NewRefusals makes one that remembers nothing yet; now is when the server has started.
-func NewRefusals(now time.Time) *Refusals { return &Refusals{since: now.UTC().Truncate(time.Millisecond), hour: hourOf(now)} }
+func NewRefusals(now time.Time) *Refusals {
+	return &Refusals{since: now.UTC().Truncate(time.Millisecond), hour: hourOf(now)}
+}
 
 // Refusal is a request that went no further, as it is remembered. Long texts are cut.
 type Refusal struct {
