@@ -13,10 +13,7 @@ func (a *Authority) Activity(ctx context.Context, by Caller, before AuditMark, l
 	if by.Kind != KindUser {
 		return nil, AuditMark{}, ErrForbidden
 	}
-	orgs := []string{by.Org}
-	if by.Role == Superadmin {
-		orgs = append(orgs, "")
-	}
+	orgs := by.auditOrgs()
 	for _, q := range []AuditQuery{{Actor: by.Subject}, {Target: by.Subject}} {
 		q.Orgs, q.Before, q.Limit = orgs, before, limit+1
 		some, err := a.cfg.Store.Audit(ctx, q)

@@ -38,6 +38,9 @@ const (
 	ActionLock   = "user.lock"    // an account was locked
 )
 
+// ActionSession is the beginning of a session; where a person did it, a sign-in that ended well.
+const ActionSession = "session.create"
+
 // Audit starts the entry for something this caller does.
 func (c Caller) Audit(action, target, detail string) AuditEntry {
 	e := AuditEntry{
@@ -87,10 +90,7 @@ func (a *Authority) AuditLog(ctx context.Context, by Caller, q AuditQuery) (page
 	if !by.Role.AtLeast(Admin) {
 		return nil, AuditMark{}, ErrForbidden
 	}
-	q.Orgs = []string{by.Org}
-	if by.Role == Superadmin {
-		q.Orgs = append(q.Orgs, "")
-	}
+	q.Orgs = by.auditOrgs()
 	limit := q.Limit
 	q.Limit++
 	page, err = a.cfg.Store.Audit(ctx, q)
@@ -102,4 +102,13 @@ func (a *Authority) AuditLog(ctx context.Context, by Caller, q AuditQuery) (page
 		next = page[limit-1].AuditMark
 	}
 	return page, next, nil
+}
+
+// auditOrgs are the organizations whose entries by may know of: the one that by acts in, and
+// for a superadmin also none.
+func (by Caller) auditOrgs() []string {
+	if by.Role == Superadmin {
+		return []string{by.Org, ""}
+	}
+	return []string{by.Org}
 }

@@ -50,6 +50,10 @@ type Config struct {
 	// ReloadKeys makes the ring anew when another process has begun to sign with the key
 	// kid; nil for an Authority whose keys never change.
 	ReloadKeys func(kid string) (*KeyRing, error)
+	// RotateKeys makes new keys sign, lets the store know, and writes entry, whose target it says,
+	// with that. nil where that cannot be done; NoRotation then says what to do instead.
+	RotateKeys func(ctx context.Context, entry AuditEntry, atOnce bool) (Rotated, error)
+	NoRotation string
 
 	Now  func() time.Time
 	Rand io.Reader

@@ -39,7 +39,7 @@ func (a *Authority) Exchange(ctx context.Context, by Caller, clientID string) (G
 		Address: by.addressText(), UserAgent: by.UserAgent,
 	}
 	s.AccessUntil = a.accessExpiry(now, s.Ends)
-	if err := a.cfg.Store.CreateSession(ctx, s, a.cfg.SessionLimit, by.Audit("session.create", s.ID, "client "+clientID)); err != nil {
+	if err := a.cfg.Store.CreateSession(ctx, s, a.cfg.SessionLimit, by.Audit(ActionSession, s.ID, "client "+clientID)); err != nil {
 		return Grant{}, err
 	}
 	a.seen.add(s.ID, passed{}, s.AccessUntil)
@@ -71,7 +71,7 @@ func (a *Authority) exchangeKey(ctx context.Context, by Caller, clientID string)
 		s.AccessUntil = a.accessExpiry(now, s.Ends)
 		return s, nil
 	}
-	found, err := a.cfg.Store.CreateKeySession(ctx, by.Credential, a.cfg.SessionLimit, begin, by.Audit("session.create", s.ID, "client "+clientID))
+	found, err := a.cfg.Store.CreateKeySession(ctx, by.Credential, a.cfg.SessionLimit, begin, by.Audit(ActionSession, s.ID, "client "+clientID))
 	switch {
 	case err != nil:
 		return Grant{}, err

@@ -79,7 +79,7 @@ func (f *forwards) token(ctx context.Context, a *Authority, by Caller) (string, 
 	ctx = context.WithoutCancel(ctx)
 	now := a.cfg.Now().Truncate(time.Millisecond)
 	s := Session{ID: a.newID(), Created: now, Chain: Chain{Head: a.newID(), Minted: now}}
-	entry := by.Audit("session.create", s.ID, "for the service behind")
+	entry := by.Audit(ActionSession, s.ID, "for the service behind")
 	keys := a.keys.Load()
 	token := ""
 	begin := func(cred Credential, stops time.Time) (Session, error) {

@@ -58,7 +58,7 @@ func (a *Authority) begin(ctx context.Context, by Caller, c compared, how string
 	}
 	s.AccessUntil = s.Ends // the cookie's expiry; the access token's is never later
 	by.Identity = Identity{Kind: KindUser, Subject: u.ID, Username: u.Username, Org: u.Org}
-	err := a.cfg.Store.SignIn(ctx, s, u.Version, c.counter, a.cfg.SessionLimit, by.Audit("session.create", s.ID, how))
+	err := a.cfg.Store.SignIn(ctx, s, u.Version, c.counter, a.cfg.SessionLimit, by.Audit(ActionSession, s.ID, how))
 	if err != nil {
 		return SignedIn{}, err
 	}

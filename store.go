@@ -324,6 +324,9 @@ type LockoutStore interface {
 	CountFailure(ctx context.Context, account string, policy LockoutPolicy, a AuditEntry) (left time.Duration, err error)
 	// LockedFor returns the time until account's lock ends, 0 when it is not locked.
 	LockedFor(ctx context.Context, account string) (time.Duration, error)
+	// LockedAccounts returns at most limit users of org whose accounts are locked now, those that
+	// stay so longest first. A lock of one browser of theirs alone is none.
+	LockedAccounts(ctx context.Context, org string, limit int) ([]LockedAccount, error)
 	// ClearFailures forgets what was counted for account, and for each of its devices: under its
 	// name, a space and more.
 	ClearFailures(ctx context.Context, account string, a AuditEntry) error
@@ -335,6 +338,9 @@ type AuditStore interface {
 	WriteAudit(ctx context.Context, a AuditEntry) error
 	// Audit returns the entries that q asks for, newest first.
 	Audit(ctx context.Context, q AuditQuery) ([]AuditRecord, error)
+	// CountByHour counts the entries of these organizations in each hour since the one of since,
+	// oldest first; hours in which there was nothing are left out.
+	CountByHour(ctx context.Context, orgs []string, since time.Time) ([]HourCount, error)
 	// PruneAudit deletes what is older than keep, in small steps as Prune does.
 	PruneAudit(ctx context.Context, keep time.Duration) error
 }

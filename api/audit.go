@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"doorward"
 	"doorward/gate"
@@ -48,7 +47,7 @@ type auditPage struct {
 
 // audit lists the audit log a page at a time, or all of it as CSV.
 func (a *api) audit(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
-	q, err := auditQuery(r)
+	q, err := doorward.ParseAuditQuery(r.URL.Query(), pageSize)
 	if err != nil {
 		return err
 	}
@@ -65,59 +64,6 @@ func (a *api) audit(w http.ResponseWriter, r *http.Request, p *gate.Pass) error 
 	}
 	writeAuditPage(w, page, next)
 	return nil
-}
-
-// auditQuery reads what is asked for. A wish that nobody knows is refused: the answer to
-// another question than was asked is worse than none.
-func auditQuery(r *http.Request) (q doorward.AuditQuery, err error) {
-	q.Limit = pageSize
-	for name, values := range r.URL.Query() {
-		if len(values) != 1 {
-			return q, doorward.Invalid(name, "must not be given twice")
-		}
-		v := values[0]
-		if v == "" {
-			continue // as an empty field of a form
-		}
-		switch name {
-		case "actor":
-			q.Actor = v
-		case "action":
-			q.Action = v
-		case "target":
-			q.Target = v
-		case "request_id":
-			q.RequestID = v
-		case "from":
-			q.From, err = auditTime(name, v)
-		case "to":
-			q.To, err = auditTime(name, v)
-		case "after":
-			q.Before, err = doorward.ParseAuditMark(v)
-		case "limit":
-			if q.Limit, err = strconv.Atoi(v); err != nil || q.Limit < 1 || q.Limit > pageSize {
-				err = doorward.Invalid(name, "must be a number from 1 to %d", pageSize)
-			}
-		case "format":
-		default:
-			err = doorward.Invalid("query", "may hold actor, action, target, request_id, from, to, after, limit and format")
-		}
-		if err == nil && (strings.ContainsRune(v, 0) || strings.ToValidUTF8(v, "") != v || len(v) > 256) {
-			err = doorward.Invalid(name, "must be a text of at most 256 bytes")
-		}
-		if err != nil {
-			return q, err
-		}
-	}
-	return q, nil
-}
-
-func auditTime(name, s string) (time.Time, error) {
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil || t.Year() < 1970 || t.Year() > 9999 {
-		return t, doorward.Invalid(name, "must be a time like 2030-01-31T23:59:59Z")
-	}
-	return t, nil
 }
 
 // wantsCSV reads the wish for a form: in the query, where a link can say it, else Accept.

@@ -19,6 +19,8 @@ type Config struct {
 	MetricsPath string
 	JWKSPath    string // "": no door of public keys
 	InvitePage  string // where people open invite links
+
+	Running *gate.Running // the door as it stands here
 }
 
 type api struct {
@@ -79,6 +81,13 @@ func Doors(c Config) []gate.Door {
 		{Method: post, Pattern: human + "/workspaces/{id}/members", Reads: gate.ReadsAll, Need: admin, Handle: a.addMember},
 		{Method: del, Pattern: human + "/workspaces/{id}/members/{user}", Reads: gate.ReadsAll, Need: admin, Handle: a.removeMember},
 		{Method: get, Pattern: human + "/audit", Reads: gate.ReadsAll, Need: admin, Handle: a.audit},
+		// the door itself
+		{Method: get, Pattern: human + "/overview", Reads: gate.ReadsAll, Need: admin, Handle: a.overview},
+		{Method: get, Pattern: human + "/refusals", Reads: gate.ReadsAll, Need: admin, Handle: a.refusals},
+		{Method: get, Pattern: human + "/routes", Reads: gate.ReadsAll, Need: admin, Handle: a.rules},
+		{Method: get, Pattern: human + "/explain", Reads: gate.ReadsAll, Need: admin, Handle: a.explain},
+		{Method: get, Pattern: human + "/signing-keys", Reads: gate.ReadsAll, Need: superadmin, Handle: a.signingKeys},
+		{Method: post, Pattern: human + "/signing-keys/rotate", Reads: gate.ReadsAll, Need: superadmin, Handle: a.rotateSigningKeys},
 	}
 	if c.Health != nil && c.HealthPath != "" {
 		health := func(path string, h func(http.ResponseWriter, *http.Request, *gate.Pass) error) gate.Door {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -49,24 +50,46 @@ type componentBody struct {
 const checkTimeout = 2 * time.Second
 
 func (h *Health) all(w http.ResponseWriter, r *http.Request, _ *gate.Pass) error {
-	body := healthBody{Name: "doorward", Status: "ok", Version: h.Version, Components: []componentBody{}, Warnings: h.Warnings}
-	if h.Now != nil {
-		body.Warnings = append(slices.Clone(body.Warnings), h.Now()...)
-	}
+	report := h.Report(r.Context())
 	status := http.StatusOK
-	for i, err := range h.check(r.Context()) {
-		c := h.Components[i]
-		row := componentBody{Name: c.Name, Status: "ok"}
-		if err != nil {
-			row.Status, row.Error = "error", c.Message
-			if !c.Optional {
-				body.Status, status = "error", http.StatusServiceUnavailable
-			}
+	if !report.OK() {
+		status = http.StatusServiceUnavailable
+	}
+	gate.WriteJSON(w, status, healthOf(report))
+	return nil
+}
+
+// healthOf is a report as programs see it.
+func healthOf(report doorward.HealthReport) healthBody {
+	body := healthBody{Name: "doorward", Status: "ok", Version: report.Version, Components: []componentBody{}, Warnings: report.Warnings}
+	if !report.OK() {
+		body.Status = "error"
+	}
+	for _, c := range report.Components {
+		row := componentBody{Name: c.Name, Status: "ok", Error: c.Problem}
+		if c.Problem != "" {
+			row.Status = "error"
 		}
 		body.Components = append(body.Components, row)
 	}
-	gate.WriteJSON(w, status, body)
-	return nil
+	return body
+}
+
+// Report looks at all components.
+func (h *Health) Report(ctx context.Context) doorward.HealthReport {
+	report := doorward.HealthReport{Version: h.Version, Warnings: h.Warnings}
+	if h.Now != nil {
+		report.Warnings = append(slices.Clone(report.Warnings), h.Now()...)
+	}
+	for i, err := range h.check(ctx) {
+		c := h.Components[i]
+		is := doorward.ComponentHealth{Name: c.Name, Optional: c.Optional}
+		if err != nil {
+			is.Problem = cmp.Or(c.Message, "cannot be used")
+		}
+		report.Components = append(report.Components, is)
+	}
+	return report
 }
 
 // check looks at all components at once, so that several that hang take no longer than one.

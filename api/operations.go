@@ -207,6 +207,31 @@ func operations(c Config) []operation {
 			gives: answers{http.StatusOK: {body: auditPage{}, other: map[string]node{"text/csv": {"type": "string"}}}},
 		},
 		{
+			method: get, pattern: human + "/overview", id: "overview", tag: administration,
+			about: "Tells how it goes at the door: sign-ins, failures and locks of the organization by the hour, who is locked, and health; to a superadmin also what this server has refused.",
+			gives: ok(overviewBody{}),
+		},
+		{
+			method: get, pattern: human + "/refusals", id: "listRefusals", tag: administration, about: "Lists the newest refusals of this server, or the one of a request.",
+			query: []input{may("request_id", "Search", "The X-Request-ID of the answer."), may("limit", "PageSize", "How many at most.")}, gives: ok(refusalsBody{}),
+		},
+		{method: get, pattern: human + "/routes", id: "listRoutes", tag: administration, about: "Lists the rules about the service behind, in order.", query: page(""), gives: ok(rulesBody{})},
+		{
+			method: get, pattern: human + "/explain", id: "explain", tag: administration, about: "Says what the door would make of a request, and which rule decides.",
+			query: []input{
+				need("path", "Search"), may("method", "Search", "GET unless given."), may("host", "Search", "The one that this request names, unless given."),
+				may("as", "Search", "A user, API token or the operator's key, by name; nobody unless given."), may("role", "Search", "Instead of a name: anybody with this role."),
+				may("workspace", "Search", "Asked for with X-Workspace-ID."), may("organization", "Search", "Asked for with X-Organization-ID."),
+			},
+			gives: ok(explainedBody{}), refuses: []int{missing, conflict},
+		},
+		{method: get, pattern: human + "/signing-keys", id: "listSigningKeys", tag: administration, about: "Lists the keys that sign and verify here.", gives: ok(signingKeysBody{})},
+		{
+			method: post, pattern: human + "/signing-keys/rotate", id: "rotateSigningKeys", tag: administration, about: "Makes new keys sign from now on.",
+			takes: []input{{name: "now", is: "bool", required: true, about: "true: what was signed before is refused, and everybody signs in again."}}, asJSON: true,
+			gives: ok(rotatedBody{}), refuses: []int{conflict},
+		},
+		{
 			method: get, pattern: auth + "/openapi.json", id: "openAPI", tag: server, about: "This document.",
 			gives: cached(given{other: map[string]node{"application/json": {"type": "object", "required": []string{"openapi", "info", "paths"}}}}),
 		},

@@ -58,6 +58,7 @@ func terms() map[string]node {
 		"AnyTime":      node{"type": "string", "format": "date-time", "description": "RFC 3339, in any zone."},
 		"UnixTime":     node{"type": "integer", "minimum": 0, "maximum": 1<<53 - 1, "description": "Seconds since 1970 (Unix)."},
 		"Seconds":      node{"type": "integer", "minimum": 0, "maximum": int64(doorward.MaxDuration / time.Second)},
+		"HTTPStatus":   node{"type": "integer", "minimum": 400, "maximum": 599},
 		"Count":        node{"type": "integer", "minimum": 0, "maximum": 1<<53 - 1},
 		"Duration":     text(`^(0|\+?([0-9]+d)?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))*)$`, "Like 90s, 24h, 7d or 1d12h."),
 		"Mark":         node{"type": "string", "maxLength": 4096, "description": "Where the next page begins, to be given as the parameter after; empty where there is none."},

@@ -251,11 +251,15 @@ func weak(token doorward.Secret) string {
 // advice is what the command check says beside the warnings: what a careful operator
 // would do, and what the defaults leave to them.
 func (l *loaded) advice() []string {
+	var all []string
 	const alone = 15 // NIST SP 800-63B-4, section 3.1.1.2
 	if l.PasswordMinLength < alone {
-		return []string{fmt.Sprintf("%s: %d is below the %d characters that NIST SP 800-63B-4 asks where a password stands alone", l.where("passwords.min_length"), l.PasswordMinLength, alone)}
+		all = append(all, fmt.Sprintf("%s: %d is below the %d characters that NIST SP 800-63B-4 asks where a password stands alone", l.where("passwords.min_length"), l.PasswordMinLength, alone))
 	}
-	return nil
+	if shades := l.Look.Accent.Shades(); shades != "" {
+		all = append(all, l.where("pages.accent")+": "+shades)
+	}
+	return all
 }
 
 type checkCmd struct {

@@ -52,6 +52,9 @@ func doorsPage() string {
 		if d.Pattern == "/.well-known/jwks.json" {
 			notes = append(notes, "where there are public keys: `jwt.algorithm` or `assertion`")
 		}
+		if d.Pattern == "/auth/logo" {
+			notes = append(notes, "where there is one: `pages.logo`")
+		}
 		if d.NoCredential != nil {
 			notes = append(notes, "while no user exists: `X-Setup-Code` or the operator's key")
 		}

@@ -1,15 +1,13 @@
 package app
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"strings"
 	"time"
 
 	"doorward"
+	"doorward/api"
 	"doorward/gate"
 )
 
@@ -37,7 +35,8 @@ func (c *explainCmd) Run(ctx context.Context, p *program, src *sources) error {
 	for _, w := range l.warnings {
 		p.warn(w)
 	}
-	r, err := c.request()
+	q := gate.Question{As: c.As, Role: c.Role, Org: c.Org, Workspace: c.Workspace, Host: c.Host, Method: c.Method, Path: c.Path}
+	r, err := q.Request()
 	if err != nil {
 		return err
 	}
@@ -54,35 +53,27 @@ func (c *explainCmd) Run(ctx context.Context, p *program, src *sources) error {
 		return err
 	}
 	e := policy.Explain(r, id, doorward.Asked{Org: c.Org, Workspace: c.Workspace}, there, mode)
-	to := ""
-	switch {
-	case e.Refusal != nil || e.Ours:
-	case len(behind) == 0:
-		to = "the sample service"
-	default:
-		to = behind[e.Upstream].Name + " at " + behind[e.Upstream].URL.String()
-		if behind[e.Upstream].place == "" {
-			to = behind[e.Upstream].URL.String()
-		}
+	done := gate.Explained{Question: q, Explanation: e}
+	if e.Refusal == nil && !e.Ours {
+		done.To = inFull(behind)[e.Upstream]
 	}
 	if c.JSON {
-		return p.printJSON(c.explained(e, to))
+		return p.printJSON(api.ExplainedBody(done))
 	}
-	_, err = fmt.Fprintln(p.Out, c.sentence(e, to))
+	_, err = fmt.Fprintln(p.Out, done)
 	return err
 }
 
-// request is the request as the server would read it.
-func (c *explainCmd) request() (*http.Request, error) {
-	// Without the marks that would make more than one line, or word, of it.
-	if strings.ContainsAny(c.Method+c.Path+c.Host, " \t\r\n\x00") || c.Method == "" || c.Path == "" {
-		return nil, errors.New("METHOD, PATH and HOST are one word each; a space in a path is written %20")
+// inFull says of each service behind the door what it is called and where it is.
+func inFull(behind []Upstream) []string {
+	if len(behind) == 0 {
+		return []string{"the sample service"}
 	}
-	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(c.Method + " " + c.Path + " HTTP/1.1\r\nHost: " + c.Host + "\r\n\r\n")))
-	if err != nil {
-		return nil, fmt.Errorf("%s %s is no request: it would be refused with 400", onOneLine(c.Method), onOneLine(c.Path))
+	var all []string
+	for _, u := range behind {
+		all = append(all, gate.NamesOf(u.Name, u.URL.String()).Full)
 	}
-	return r, nil
+	return all
 }
 
 // caller finds who asks, what places there are, and how the door stands.
@@ -92,7 +83,7 @@ func (c *explainCmd) caller(ctx context.Context, s Settings) (id doorward.Identi
 		if err != nil {
 			return id, nil, 0, fmt.Errorf("--role: %w", err)
 		}
-		return doorward.Identity{Kind: doorward.KindUser, Subject: "anybody", Username: "anybody", Role: role, Org: doorward.Default, Workspaces: doorward.Default, Via: doorward.ViaAccessToken}, nil, doorward.ModeClosed, nil
+		return doorward.AnybodyWith(role, doorward.Default, doorward.Default), nil, doorward.ModeClosed, nil
 	}
 	kept, err := openBeside(ctx, s, time.Now)
 	if err != nil {
@@ -125,12 +116,9 @@ func (c *explainCmd) caller(ctx context.Context, s Settings) (id doorward.Identi
 	case !possible:
 		return id, nil, 0, errors.New("--as: there is no user and no API token of that name")
 	case u.Disabled:
-		return id, nil, 0, fmt.Errorf("--as: %s is disabled: no credential of theirs is accepted (401)", u.Username)
+		return id, nil, 0, errors.New("--as: " + doorward.DisabledWords(u))
 	}
-	return doorward.Identity{
-		Kind: doorward.KindUser, Subject: u.ID, Username: u.Username, Role: u.Role, Org: u.Org,
-		Workspaces: doorward.JoinWorkspaces(u.Workspaces), Via: doorward.ViaAccessToken, MustChange: u.MustChange,
-	}, there, mode, nil
+	return u.Identity(), there, mode, nil
 }
 
 // configuredIdentity is who shows a key or token of the settings, by its name.
@@ -148,58 +136,4 @@ func configuredIdentity(s Settings, name string) (doorward.Identity, bool) {
 		}, true
 	}
 	return doorward.Identity{}, false
-}
-
-// whom is the caller in words.
-func (c *explainCmd) whom() string {
-	switch {
-	case c.Role != "":
-		return "a caller with role " + c.Role
-	case c.As != "":
-		return c.As
-	}
-	return "nobody"
-}
-
-func (c *explainCmd) sentence(e gate.Explanation, to string) string {
-	as := c.whom()
-	if role := e.Identity.Role; role != "" && c.As != "" {
-		as += " (" + string(role) + ")"
-	}
-	switch {
-	case e.Refusal != nil:
-		return fmt.Sprintf("%d %s: %s asks for %s %s; %s", e.Status, e.Refusal.Message, as, c.Method, e.Path, e.Rule)
-	case e.Ours:
-		return fmt.Sprintf("answered here: %s asks for %s %s; %s", as, c.Method, e.Path, e.Rule)
-	}
-	seen := ""
-	if e.Identity.Kind == doorward.KindAnonymous {
-		seen = " as anonymous"
-	}
-	return fmt.Sprintf("let through to %s%s: %s asks for %s %s; %s", to, seen, as, c.Method, e.Path, e.Rule)
-}
-
-type explainedBody struct {
-	Allowed  bool   `json:"allowed"`
-	Status   int    `json:"status,omitempty"`
-	Error    string `json:"error,omitempty"`
-	Rule     string `json:"rule"`
-	Method   string `json:"method"`
-	Path     string `json:"path"`
-	As       string `json:"as"`
-	Kind     string `json:"kind"` // as the service sees the caller
-	Role     string `json:"role"`
-	Upstream string `json:"upstream,omitempty"`
-	Ours     bool   `json:"answered_here"`
-}
-
-func (c *explainCmd) explained(e gate.Explanation, to string) explainedBody {
-	b := explainedBody{
-		Allowed: e.Refusal == nil, Status: e.Status, Rule: e.Rule, Method: c.Method, Path: e.Path, As: c.whom(),
-		Kind: string(e.Identity.Kind), Role: string(e.Identity.Role), Upstream: to, Ours: e.Ours,
-	}
-	if e.Refusal != nil {
-		b.Error = e.Refusal.Message
-	}
-	return b
 }

@@ -461,6 +461,11 @@ func (f *faultyStore) LockedFor(ctx context.Context, account string) (left time.
 	return left, err
 }
 
+func (f *faultyStore) LockedAccounts(ctx context.Context, org string, limit int) (all []doorward.LockedAccount, err error) {
+	err = f.do("LockedAccounts", func() error { all, err = f.Store.LockedAccounts(ctx, org, limit); return err })
+	return all, err
+}
+
 func (f *faultyStore) ClearFailures(ctx context.Context, account string, a doorward.AuditEntry) error {
 	return f.do("ClearFailures", func() error { return f.Store.ClearFailures(ctx, account, a) })
 }
@@ -482,6 +487,11 @@ func (f *faultyStore) WriteAudit(ctx context.Context, a doorward.AuditEntry) err
 func (f *faultyStore) Audit(ctx context.Context, q doorward.AuditQuery) (page []doorward.AuditRecord, err error) {
 	err = f.do("Audit", func() error { page, err = f.Store.Audit(ctx, q); return err })
 	return page, err
+}
+
+func (f *faultyStore) CountByHour(ctx context.Context, orgs []string, since time.Time) (all []doorward.HourCount, err error) {
+	err = f.do("CountByHour", func() error { all, err = f.Store.CountByHour(ctx, orgs, since); return err })
+	return all, err
 }
 
 func (f *faultyStore) PruneAudit(ctx context.Context, keep time.Duration) error {
@@ -1379,6 +1389,9 @@ func stories() []story {
 			login("root", "root", root),
 			get("root.token"),
 			{name: "root reads the audit log", send: "GET /api/auth/audit", bearer: "{root.token}"},
+			{name: "root looks how it goes", send: "GET /api/auth/overview", bearer: "{root.token}"},
+			{name: "root asks about root", send: "GET /api/auth/explain?as=root&path=/x", bearer: "{root.token}"},
+			{name: "root lists what signs", send: "GET /api/auth/signing-keys", bearer: "{root.token}"},
 			{name: "root lists their sessions", send: "GET /api/auth/sessions", bearer: "{root.token}"},
 			{name: "root ends a session that is none", send: "DELETE /api/auth/sessions/none", bearer: "{root.token}"},
 			{name: "root ends all other sessions", send: "DELETE /api/auth/sessions", bearer: "{root.token}"},

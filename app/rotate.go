@@ -2,9 +2,11 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"doorward/api"
 	"doorward/safe"
 )
 
@@ -33,29 +35,17 @@ func (c *secretRotateCmd) Run(ctx context.Context, p *program, src *sources) err
 	if err != nil {
 		return err
 	}
-	const howTo = "give the new one as jwt.secret and the old one in jwt.previous_secrets, and restart (with several nodes: first the new one in jwt.previous_secrets on every node; docs/rotation.md)"
-	switch {
-	case l.Database.URL != nil:
-		return fmt.Errorf("with PostgreSQL the secret is given by a setting, so there is no file to rotate: %s", howTo)
-	}
-	given := fmt.Errorf("%s is given, so the secret file does not sign: %s", l.where("jwt.secret"), howTo)
-	if l.JWTSecret != nil && !l.doorConfig().Safe().HasKeyFiles() {
-		return given
+	if why := l.doorConfig().Safe().CannotRotate(l.where("jwt.secret")); why != "" {
+		return errors.New(why)
 	}
 	kept, err := openBeside(ctx, l.Settings, time.Now)
 	if err != nil {
 		return err
 	}
 	defer kept.Close() //nolint:errcheck // what was acknowledged is durable without it
-	done, err := safe.Rotate(ctx, l.doorConfig().Safe(), kept, c.Now, p.random, time.Now())
+	done, err := safe.RotateOrSay(ctx, l.doorConfig().Safe(), kept, safe.RotatedByHand(), c.Now, p.random, time.Now(), l.where("jwt.secret"))
 	if err != nil {
 		return err
-	}
-	if done.KeyID == "" {
-		if len(done.KeyPairs) == 0 {
-			return given
-		}
-		p.warn(given.Error())
 	}
 	for _, w := range done.Warnings {
 		p.warn(w)
@@ -64,7 +54,7 @@ func (c *secretRotateCmd) Run(ctx context.Context, p *program, src *sources) err
 		p.warn(l.where("jwt.previous_secrets") + ": what these have signed is still accepted; remove them and restart the server")
 	}
 	if c.JSON {
-		return p.printJSON(done)
+		return p.printJSON(api.RotatedBody(done))
 	}
 	_, err = fmt.Fprintln(p.Out, done)
 	return err

@@ -48,11 +48,21 @@ func (d *door) beside(s Settings) *store.Store {
 	return kept
 }
 
+// rotatedJSON is what a rotation came to, as it is printed.
+type rotatedJSON struct {
+	KeyID    string   `json:"kid"`
+	KeyPairs []string `json:"key_pairs"`
+	Previous []struct {
+		KeyID string `json:"kid"`
+		Until time.Time
+	}
+}
+
 // rotate does what the command secret rotate does, by the door's clock.
-func (d *door) rotate(atOnce bool) safe.Rotated {
+func (d *door) rotate(atOnce bool) doorward.Rotated {
 	d.t.Helper()
 	s := d.settings()
-	done, err := safe.Rotate(d.t.Context(), s.doorConfig().Safe(), d.beside(s), atOnce, rand.Reader, d.clock.now())
+	done, err := safe.Rotate(d.t.Context(), s.doorConfig().Safe(), d.beside(s), safe.RotatedByHand(), atOnce, rand.Reader, d.clock.now())
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -304,7 +314,7 @@ func TestARunningServerPicksTheSecretUp(t *testing.T) {
 	access, refresh := d.exchange(machineToken, "app")
 	var took []time.Duration
 	for range 5 {
-		var done safe.Rotated
+		var done rotatedJSON
 		if err := json.Unmarshal([]byte(doorwardPrints(t, "secret", "rotate", "--data-dir", dir, "--json")), &done); err != nil {
 			t.Fatal(err)
 		}
@@ -379,7 +389,7 @@ func TestRotationsAtTheSameTimeLoseNoSecret(t *testing.T) {
 	for range 8 {
 		kept := d.beside(s)
 		all.Go(func() {
-			done, err := safe.Rotate(t.Context(), s.doorConfig().Safe(), kept, false, rand.Reader, d.clock.now())
+			done, err := safe.Rotate(t.Context(), s.doorConfig().Safe(), kept, safe.RotatedByHand(), false, rand.Reader, d.clock.now())
 			if err != nil {
 				t.Error(err)
 			}
@@ -645,7 +655,7 @@ func TestKM3AnUnusableFileOfPreviousSecretsIsRefused(t *testing.T) {
 			}
 			for _, atOnce := range []bool{false, true} {
 				s := d.settings()
-				if _, err := safe.Rotate(t.Context(), s.doorConfig().Safe(), d.beside(s), atOnce, rand.Reader, time.Now()); err == nil || !strings.Contains(err.Error(), c.want) {
+				if _, err := safe.Rotate(t.Context(), s.doorConfig().Safe(), d.beside(s), safe.RotatedByHand(), atOnce, rand.Reader, time.Now()); err == nil || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("rotate says %v, want %q", err, c.want)
 				}
 			}
@@ -798,14 +808,14 @@ func TestRotationOfAFileThatDoesNotSign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = safe.Rotate(t.Context(), s.doorConfig().Safe(), d.beside(s), false, rand.Reader, d.clock.now())
+	_, err = safe.Rotate(t.Context(), s.doorConfig().Safe(), d.beside(s), safe.RotatedByHand(), false, rand.Reader, d.clock.now())
 	if err == nil || !strings.Contains(err.Error(), "signs with another secret (kid "+kidOf(t, access)+")") || !strings.Contains(err.Error(), "if jwt.secret is given to it, rotate that") {
 		t.Errorf("got %v", err)
 	}
 	if b, err := os.ReadFile(d.secretFile()); err != nil || !bytes.Equal(b, before) {
 		t.Errorf("the file was replaced; %v", err)
 	}
-	done, err := safe.Rotate(t.Context(), s.doorConfig().Safe(), d.beside(s), true, rand.Reader, d.clock.now())
+	done, err := safe.Rotate(t.Context(), s.doorConfig().Safe(), d.beside(s), safe.RotatedByHand(), true, rand.Reader, d.clock.now())
 	if err != nil || len(done.Warnings) != 1 || !strings.Contains(done.Warnings[0], "what that has signed is still accepted") {
 		t.Errorf("%v, %v", done.Warnings, err)
 	}

@@ -381,6 +381,14 @@ func patternsOf(all []Upstream) []gate.Pattern {
 	return patterns
 }
 
+func namesOf(all []Upstream) []string {
+	var names []string
+	for _, u := range all {
+		names = append(names, u.Name)
+	}
+	return names
+}
+
 // checkRoutes warns of rules that can never decide, and refuses what cannot be meant.
 func (l *loaded) checkRoutes() {
 	if len(l.problems) > 0 {
@@ -392,21 +400,11 @@ func (l *loaded) checkRoutes() {
 		l.problem(err) // each was checked where it was read
 		return
 	}
-	for i, by := range inOrder(policy.Unreachable()) {
-		rt := l.Routes[i]
-		if by == gate.Ours {
-			l.warnings = append(l.warnings, fmt.Sprintf("routes (%s): %s can never match: it is answered by this server itself", rt.Name, rt.Path))
-			continue
-		}
-		l.warnings = append(l.warnings, fmt.Sprintf("routes (%s): %s can never match: %s (%s) takes its requests before it", rt.Name, rt.Path, l.Routes[by].Path, l.Routes[by].Name))
+	for i, why := range inOrder(policy.NeverMatch()) {
+		l.warnings = append(l.warnings, fmt.Sprintf("routes (%s): %s", l.Routes[i].Name, why))
 	}
-	for i, by := range inOrder(policy.UnreachableUpstreams()) {
-		u := behind[i]
-		if by == gate.Ours {
-			l.warnings = append(l.warnings, fmt.Sprintf("upstreams (%s): %s can never be asked: its requests are answered by this server itself", u.place, u.Name))
-			continue
-		}
-		l.warnings = append(l.warnings, fmt.Sprintf("upstreams (%s): %s can never be asked: %s takes its requests before it", u.place, u.Name, behind[by].Name))
+	for i, why := range inOrder(policy.NeverAsked(namesOf(behind))) {
+		l.warnings = append(l.warnings, fmt.Sprintf("upstreams (%s): %s", behind[i].place, why))
 	}
 	for _, u := range l.Upstreams {
 		if local(u.URL.Hostname()) && overlap(l.Listen, hostAndPort(u.URL)) {
@@ -419,8 +417,8 @@ func (l *loaded) checkRoutes() {
 }
 
 // inOrder goes through m by key.
-func inOrder(m map[int]int) func(yield func(k, v int) bool) {
-	return func(yield func(k, v int) bool) {
+func inOrder(m map[int]string) func(yield func(k int, v string) bool) {
+	return func(yield func(k int, v string) bool) {
 		var keys []int
 		for k := range m {
 			keys = append(keys, k)

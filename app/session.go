@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"time"
 
 	"doorward"
@@ -100,14 +99,7 @@ func listSessions(ctx context.Context, kept doorward.Store, q doorward.SessionQu
 }
 
 // onOneLine quotes what would not show as it is on a terminal: what a client calls itself is the client's to say.
-func onOneLine(s string) string {
-	for _, r := range s {
-		if !strconv.IsPrint(r) || r == '\uFFFD' {
-			return strconv.QuoteToASCII(s)
-		}
-	}
-	return s
-}
+func onOneLine(s string) string { return doorward.Printable(s) }
 
 func second(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 

@@ -70,6 +70,7 @@ type Settings struct {
 
 	TLS    TLS
 	Limits Limits
+	Look   frontdoor.Look
 
 	SampleCommand []string // program and arguments; nil for the built-in
 	SampleTimeout time.Duration
@@ -298,6 +299,7 @@ func (s *Settings) table() []group {
 		}},
 		{"TLS", s.TLS.rows()},
 		{"Limits", s.Limits.rows()},
+		{"How our pages look", s.lookRows()},
 		{"Our own paths and names", []setting{
 			{key: "paths.prefix", unset: "none", metavar: "PATH",
 				help: "path below which our own pages and endpoints are",

@@ -663,7 +663,7 @@ func TestTheCommandRotatesKeyPairs(t *testing.T) {
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), "doorward", "secret", "rotate", "--data-dir", dir, "--json", "--jwt-secret", machineSecret)
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	var done safe.Rotated
+	var done rotatedJSON
 	if err := cmd.Run(); err != nil || json.Unmarshal(out.Bytes(), &done) != nil || len(done.KeyPairs) != 1 || done.KeyID != "" {
 		t.Fatalf("%v: %s %s", err, &out, &errs)
 	}

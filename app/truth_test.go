@@ -89,7 +89,13 @@ var truthAsks = map[string]struct{ path, body string }{
 	"GET /api/auth/audit":            {},
 	"GET /api/auth/activity":         {},
 
-	"GET /auth/openapi.json": {},
+	"GET /api/auth/overview":             {},
+	"GET /api/auth/refusals":             {},
+	"GET /api/auth/routes":               {},
+	"GET /api/auth/explain":              {path: "/api/auth/explain?path=/x"},
+	"GET /api/auth/signing-keys":         {},
+	"POST /api/auth/signing-keys/rotate": {},
+	"GET /auth/openapi.json":             {},
 
 	"GET /health":       {},
 	"GET /health/live":  {},
@@ -105,6 +111,7 @@ var truthAsks = map[string]struct{ path, body string }{
 	"POST /auth/password":        {},
 	"GET /.well-known/jwks.json": {},
 	"GET /auth/style.css":        {},
+	"GET /auth/logo":             {},
 
 	"GET /auth/welcome":         {},
 	"POST /auth/welcome":        {},
@@ -161,6 +168,15 @@ var truthAsks = map[string]struct{ path, body string }{
 	"POST /auth/admin/organizations/{id}":                             {path: "/auth/admin/organizations/default", body: "name=Ours"},
 	"GET /auth/admin/organizations/{id}/delete":                       {path: "/auth/admin/organizations/default/delete"},
 	"POST /auth/admin/organizations/{id}/delete":                      {path: "/auth/admin/organizations/default/delete"},
+	"GET /auth/admin":                                                 {},
+	"GET /auth/admin/routes":                                          {},
+	"GET /auth/admin/refusals":                                        {},
+	"GET /auth/admin/audit":                                           {},
+	"GET /auth/admin/signing":                                         {},
+	"GET /auth/admin/signing/rotate":                                  {},
+	"POST /auth/admin/signing/rotate":                                 {},
+	"GET /auth/admin/signing/rotate-now":                              {},
+	"POST /auth/admin/signing/rotate-now":                             {},
 }
 
 // serviceAsks are the rows of the service behind.

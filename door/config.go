@@ -105,6 +105,7 @@ type Config struct {
 	// WarningsNow are those of the health answer that come and go; may be nil.
 	WarningsNow func() []string
 	Behind      []web.Service         // what is behind, for the page after the setup; nothing: what this program itself serves
+	Look        Look                  // how our pages look; nothing: our own
 	Upstreams   []gate.Pattern        // places that Pass.Upstream tells apart, for Carrying
 	Hashing     doorward.HasherConfig // what a password costs; for tests
 	Now         func() time.Time      // time.Now when nil; safe for concurrent use
@@ -142,6 +143,7 @@ func (c Config) WithDefaults() Config {
 	c.KeyPrefix, c.InviteLife = cmp.Or(c.KeyPrefix, rules.KeyPrefix), cmp.Or(c.InviteLife, rules.InviteLife)
 	c.CookieName, c.MaxHeaders = cmp.Or(c.CookieName, gate.DefaultCookieName), cmp.Or(c.MaxHeaders, gate.DefaultMaxHeaders)
 	c.BodyTimeout, c.ForwardCredentials = cmp.Or(c.BodyTimeout, gate.DefaultBodyTimeout), cmp.Or(c.ForwardCredentials, ForwardOff)
+	c.Look.Name = cmp.Or(c.Look.Name, DefaultName)
 	c.HSTS = cmp.Or(c.HSTS, gate.DefaultHSTS)
 	c.HealthPath, c.JWKSPath, c.MetricsPath = cmp.Or(c.HealthPath, "/health"), cmp.Or(c.JWKSPath, "/.well-known/jwks.json"), cmp.Or(c.MetricsPath, "/metrics")
 	if c.Now == nil {

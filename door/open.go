@@ -119,6 +119,7 @@ func (d *Door) openAuthority(ctx context.Context, secrets *safe.Safe) error {
 	if err != nil {
 		return err
 	}
+	rotation, why := secrets.Rotation(d.store)
 	d.authority, err = doorward.New(ctx, doorward.Config{
 		Store: d.store, Keys: keys, Salt: salt, Hasher: hasher,
 		Credentials: c.Credentials, OpenAllowed: c.OpenAllowed, KeyPrefix: c.KeyPrefix,
@@ -130,7 +131,7 @@ func (d *Door) openAuthority(ctx context.Context, secrets *safe.Safe) error {
 		Passwords:    doorward.PasswordPolicy{MinLength: c.MinPassword}, InviteLife: c.InviteLife,
 		OutliveToken: c.StreamsOutliveToken,
 		MaxStaleness: c.MaxStaleness, AuditRetention: c.AuditRetention,
-		ReloadKeys: secrets.Reload(salt), AssertionIssuer: assertionIssuer(c),
+		ReloadKeys: secrets.Reload(salt), RotateKeys: rotation, NoRotation: why, AssertionIssuer: assertionIssuer(c),
 		Now: c.Now, Rand: rand.Reader, Log: c.Log,
 	})
 	if err != nil {
@@ -150,10 +151,15 @@ func assertionIssuer(c Config) string {
 func (d *Door) openGate() (err error) {
 	c := d.config
 	names, forward := c.credentialsThatPass()
+	health := d.health()
+	running := &gate.Running{Authority: d.authority, Refusals: gate.NewRefusals(c.Now()), Health: health.Report}
+	for _, s := range c.Behind {
+		running.Upstreams = append(running.Upstreams, gate.NamesOf(s.Name, s.Address))
+	}
 	d.gate, err = gate.New(gate.Config{
-		Authority: d.authority, SignInPage: web.SignInPage(c.Prefix), SetupPage: web.SetupPage(c.Prefix),
+		Authority: d.authority, Running: running, SignInPage: web.SignInPage(c.Prefix), SetupPage: web.SetupPage(c.Prefix),
 		Rules: gate.Rules{
-			Doors: c.doors(d.authority, d.health()), Prefix: c.Prefix,
+			Doors: c.doors(d.authority, running, health), Prefix: c.Prefix,
 			Routes: c.Routes, Upstreams: c.Upstreams, Disabled: c.Disabled,
 		},
 		CookieName: c.CookieName, CookieDomain: c.CookieDomain, RedirectAllow: c.RedirectAllow, HSTS: ifOn(c.HSTS),
@@ -174,10 +180,13 @@ func (d *Door) openGate() (err error) {
 
 // Doors is the table of all that a door of c answers itself, to look at: nobody stands
 // behind them.
-func (c Config) Doors() []gate.Door { return c.WithDefaults().doors(nil, &api.Health{}) }
+func (c Config) Doors() []gate.Door { return c.WithDefaults().doors(nil, nil, &api.Health{}) }
 
-func (c Config) doors(a *doorward.Authority, health *api.Health) []gate.Door {
-	their := api.Config{Authority: a, Prefix: c.Prefix, CookieName: c.CookieName, Health: health, HealthPath: ifOn(c.HealthPath), InvitePage: web.InvitePage(c.Prefix)}
+func (c Config) doors(a *doorward.Authority, running *gate.Running, health *api.Health) []gate.Door {
+	their := api.Config{
+		Authority: a, Running: running, Prefix: c.Prefix, CookieName: c.CookieName, Health: health, HealthPath: ifOn(c.HealthPath),
+		InvitePage: web.InvitePage(c.Prefix),
+	}
 	if c.Safe().PublishesKeys() {
 		their.JWKSPath = ifOn(c.JWKSPath)
 	}
@@ -185,7 +194,7 @@ func (c Config) doors(a *doorward.Authority, health *api.Health) []gate.Door {
 		their.Metrics, their.MetricsPath = c.Metrics, ifOn(c.MetricsPath)
 	}
 	return append(api.Doors(their), web.Doors(web.Config{
-		Authority: a, Prefix: c.Prefix, CookieName: c.CookieName, MinPassword: c.MinPassword, Behind: c.Behind,
+		Authority: a, Running: running, Prefix: c.Prefix, CookieName: c.CookieName, MinPassword: c.MinPassword, Behind: c.Behind, Look: c.Look,
 	})...)
 }
 

@@ -62,6 +62,8 @@ type Config struct {
 
 	Log     *slog.Logger
 	Refused func(status int, message string) // told of every refusal, for the metrics
+
+	Running *Running // is told how the door stands, and its Refusals what it refuses; nil for nobody
 }
 
 // Gate is the door. Make one with New; it is an http.Handler and safe for concurrent use.
@@ -117,7 +119,13 @@ func New(c Config) (*Gate, error) {
 		g.self = c.PublicURL.Scheme + "://" + c.PublicURL.Host
 		g.toUs, err = trust(append(slices.Clone(c.TrustedOrigins), g.self))
 	}
-	return g, err
+	if err != nil {
+		return nil, err
+	}
+	if c.Running != nil {
+		c.Running.stand(policy)
+	}
+	return g, nil
 }
 
 // Pass is what the gate has found out about one request and decided. Handlers read it;

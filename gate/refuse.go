@@ -41,7 +41,8 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 	if !p.Identity.IsZero() {
 		attrs = append(attrs, slog.String("subject", p.Identity.Subject), slog.String("role", string(p.Identity.Role)))
 	}
-	if rule := p.decided(r.Method); rule != "" {
+	rule := p.decided(r.Method)
+	if rule != "" {
 		attrs = append(attrs, slog.String("rule", rule))
 	}
 	if e.Cause != nil {
@@ -49,6 +50,12 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 	}
 	g.Log.LogAttrs(r.Context(), level, "refused", attrs...)
 	g.Refused(status, e.Message)
+	if g.Running != nil {
+		g.Running.Refusals.keep(g.Authority.Now(), Refusal{
+			RequestID: p.RequestID, Method: r.Method, Path: p.Path, Rule: rule, Status: status, Error: e.Message, Client: p.Client,
+			Subject: p.Identity.Subject, Username: p.Identity.Username, Role: p.Identity.Role, Org: p.Identity.Org,
+		})
+	}
 	limitAnswer(w, g.BodyTimeout)
 	limitUnread(w, r)
 	if r.ProtoMajor == 1 && (status == http.StatusRequestEntityTooLarge || status == http.StatusRequestTimeout) {

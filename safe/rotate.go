@@ -9,64 +9,37 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"doorward"
 )
 
-// ByHand is the detail of the audit entry of a rotation: no server makes one.
+// ByHand is the detail of the audit entry of what the command line does.
 const ByHand = "command line"
 
-// Rotated is what a rotation came to. It holds no secret.
-type Rotated struct {
-	KeyID    string        `json:"kid"`                 // of the secret, which signs from now on; empty where it stays
-	KeyPairs []string      `json:"key_pairs,omitempty"` // the kids of those that sign from now on
-	Previous []AcceptedKey `json:"previous"`            // what these have signed is still accepted
-	Warnings []string      `json:"-"`                   // what the operator should know
-}
-
-// AcceptedKey is a key that signs no more.
-type AcceptedKey struct {
-	KeyID string    `json:"kid"`
-	Until time.Time `json:"until"`
-}
-
-// String says it in one line.
-func (r Rotated) String() string {
-	var words []string
-	for _, p := range r.Previous {
-		words = append(words, fmt.Sprintf("what kid %s has signed is accepted until %s", p.KeyID, p.Until.Format(time.RFC3339)))
-	}
-	if words == nil {
-		words = []string{"what was signed before is refused"}
-	}
-	what, kids := "the signing secret was rotated: kid %s signs from now on; %s", strings.Join(append([]string{r.KeyID}, r.KeyPairs...), ", kid ")
-	switch {
-	case r.KeyID == "":
-		what, kids = "the key pairs were rotated: kid %s signs from now on; %s", strings.Join(r.KeyPairs, ", kid ")
-	case len(r.KeyPairs) > 0:
-		what = "the signing secret and the key pairs were rotated: kid %s sign from now on; %s"
-	}
-	return fmt.Sprintf(what, kids, strings.Join(words, "; "))
+// RotatedByHand is the audit entry of a rotation by the command line.
+func RotatedByHand() doorward.AuditEntry {
+	return doorward.Caller{}.Audit(doorward.ActionRotate, "", ByHand)
 }
 
 // Rotate replaces the secret in the file by a new one, lets the database know, and
-// through it the server. Of several calls at the same time each waits for the one before.
-func Rotate(ctx context.Context, c Config, kept doorward.Store, atOnce bool, random io.Reader, now time.Time) (Rotated, error) {
+// through it the server. Of several calls at the same time each waits for the one before. entry is
+// written with it; its target is found out.
+func Rotate(ctx context.Context, c Config, kept doorward.Store, entry doorward.AuditEntry, atOnce bool, random io.Reader, now time.Time) (doorward.Rotated, error) {
 	unlock, err := Lock(ctx, c.DataDir)
 	if err != nil {
-		return Rotated{}, err
+		return doorward.Rotated{}, err
 	}
 	defer unlock()
 	r, err := Plan(ctx, c, kept, atOnce, random, now)
 	if err != nil {
-		return Rotated{}, err
+		return doorward.Rotated{}, err
 	}
+	r.entry = entry
 	for _, step := range r.Steps() {
 		// Who interrupts a command does not mean half of it.
 		if err := step(context.WithoutCancel(ctx)); err != nil {
-			return Rotated{}, err
+			return doorward.Rotated{}, err
 		}
 	}
 	return r.Done(), nil
@@ -75,6 +48,7 @@ func Rotate(ctx context.Context, c Config, kept doorward.Store, atOnce bool, ran
 // Rotation is a change of secret that has been decided on. Nothing is written before its steps.
 type Rotation struct {
 	store    doorward.Store
+	entry    doorward.AuditEntry
 	path     string      // of the secret file
 	previous string      // of the file of previous secrets
 	owner    fs.FileInfo // of the secret file, whose owner the new files get
@@ -89,7 +63,7 @@ type Rotation struct {
 }
 
 func Plan(ctx context.Context, c Config, kept doorward.Store, atOnce bool, random io.Reader, now time.Time) (*Rotation, error) {
-	r := &Rotation{store: kept, path: c.SecretPath(), previous: PreviousPath(c.SecretPath()), atOnce: atOnce, random: random, now: now}
+	r := &Rotation{store: kept, entry: RotatedByHand(), path: c.SecretPath(), previous: PreviousPath(c.SecretPath()), atOnce: atOnce, random: random, now: now}
 	remembered, err := kept.KeyID(ctx)
 	if err != nil {
 		return nil, err
@@ -278,24 +252,25 @@ func (r *Rotation) tell(ctx context.Context) error {
 		r.signing.HS256Until = time.Time{}
 	}
 	kid := r.signing.String()
-	if err := r.store.SetKeyID(ctx, kid, doorward.Caller{}.Audit("secret.rotate", kid, ByHand)); err != nil {
+	r.entry.Target = kid
+	if err := r.store.SetKeyID(ctx, kid, r.entry); err != nil {
 		return fmt.Errorf("the secret was replaced, but a running server could not be told, and goes on with the one before: restart it (%w)", err)
 	}
 	return nil
 }
 
-func (r *Rotation) Done() Rotated {
-	done := Rotated{Previous: []AcceptedKey{}, Warnings: r.warnings}
+func (r *Rotation) Done() doorward.Rotated {
+	done := doorward.Rotated{Previous: []doorward.AcceptedKey{}, Warnings: r.warnings}
 	if r.fresh != nil {
 		done.KeyID = doorward.KeyID(r.fresh)
 	}
 	for _, k := range r.keep {
-		done.Previous = append(done.Previous, AcceptedKey{KeyID: doorward.KeyID(k.Secret), Until: k.Until})
+		done.Previous = append(done.Previous, doorward.AcceptedKey{KeyID: doorward.KeyID(k.Secret), Until: k.Until})
 	}
 	for _, k := range r.keys {
 		done.KeyPairs = append(done.KeyPairs, k.fresh.Current.Public().KeyID)
 		for _, o := range k.fresh.Others {
-			done.Previous = append(done.Previous, AcceptedKey{KeyID: o.KeyID, Until: o.Until})
+			done.Previous = append(done.Previous, doorward.AcceptedKey{KeyID: o.KeyID, Until: o.Until})
 		}
 	}
 	return done

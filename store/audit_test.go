@@ -75,3 +75,37 @@ func BenchmarkAuditPage(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkCountByHour is what an overview counts of the last 30 days: at 1,000 entries, at a million, a
+// second apart, and at a million that are all counted. x is how much longer the second takes than the first.
+func BenchmarkCountByHour(b *testing.B) {
+	for name, open := range map[string]func(b *testing.B) *Store{
+		"SQLite": func(b *testing.B) *Store { s, _ := open(b, newPath(b)); return s },
+		"PostgreSQL": func(b *testing.B) *Store {
+			s, _ := openURL(b, postgres.Database(b), postgresOptions{readers: 2, writers: 2, patience: time.Minute})
+			return s
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			const million = 1_000_000
+			end := time.UnixMilli(1_700_000_000_000 + million*1000)
+			few, many := open(b), open(b)
+			fillAudit(b, few, million-1000, 1000)
+			fillAudit(b, many, 0, million)
+			ask := func(s *Store, orgs ...string) time.Duration {
+				began := time.Now()
+				if got, err := s.CountByHour(b.Context(), orgs, end.Add(-30*24*time.Hour)); err != nil || len(got) == 0 {
+					b.Fatal(got, err)
+				}
+				return time.Since(began)
+			}
+			var a, z time.Duration
+			for b.Loop() {
+				a += ask(few, "default", "")
+				z += ask(many, "default", "")
+			}
+			b.ReportMetric(float64(z)/float64(a), "x")
+			b.ReportMetric(float64(z.Microseconds())/float64(b.N), "us/million")
+		})
+	}
+}

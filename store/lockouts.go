@@ -69,6 +69,30 @@ func (s *Store) LockedFor(ctx context.Context, account string) (time.Duration, e
 	return max(0, fromMillis(lockedUntil).Sub(now)), nil
 }
 
+// LockedAccounts implements doorward.LockoutStore. Who is locked is read first, and whose that
+// is found by name: few are at any time, and of most names there is nobody.
+func (s *Store) LockedAccounts(ctx context.Context, org string, limit int) ([]doorward.LockedAccount, error) {
+	a := s.asker("read which accounts are locked")
+	now, err := s.engine.now(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	var all []doorward.LockedAccount
+	var r userRow
+	var until int64
+	err = a.each(ctx, append(r.dest(), &until), func() error {
+		all = append(all, doorward.LockedAccount{User: r.user(), Until: fromMillis(until)})
+		return nil
+	}, `
+		SELECT `+userColumns+`, l.locked_until FROM lockouts l CROSS JOIN users u
+		WHERE l.locked_until > $1 AND l.locked_until > 0 AND u.canonical = l.account AND u.org = $2
+		ORDER BY l.locked_until DESC LIMIT $3`, millis(now), org, limit)
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
 // ClearFailures implements doorward.LockoutStore.
 func (s *Store) ClearFailures(ctx context.Context, account string, a doorward.AuditEntry) error {
 	return s.write(ctx, "clear the failed attempts of an account", func(ctx context.Context, t *tx) error {

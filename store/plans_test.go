@@ -165,6 +165,10 @@ func exercise(t *testing.T, s *Store, c *clock) {
 		_, err = s.Audit(ctx, q)
 		try("audit", err)
 	}
+	_, err = s.CountByHour(ctx, []string{"default", ""}, c.now())
+	try("count", err)
+	_, err = s.LockedAccounts(ctx, "default", 10)
+	try("locked accounts", err)
 	try("prune audit", s.PruneAudit(ctx, time.Hour))
 	try("prune", s.Prune(ctx, time.Hour))
 }
@@ -279,6 +283,8 @@ func TestEveryStatementUsesAnIndex(t *testing.T) {
 		"SEARCH audit USING INDEX audit_actor (<expr>=? AND actor=? AND time>? AND time<?)":              false,
 		"SEARCH audit USING INDEX audit_target (<expr>=? AND target=? AND time>? AND time<?)":            false,
 		"SEARCH audit USING INDEX audit_request (request_id=? AND <expr>=? AND time>? AND time<?)":       false,
+		"SEARCH audit USING COVERING INDEX audit_hours (org=? AND action=? AND <expr>>?)":                false, // counts
+		"SEARCH l USING INDEX lockouts_locked (locked_until>?)":                                          false, // who is locked
 		"SEARCH u USING INDEX users_page (org=? AND canonical>? AND canonical<?)":                        false, // a search
 		"SEARCH memberships USING COVERING INDEX memberships_page (org=? AND workspace=? AND user_id>?)": false,
 		"SEARCH organizations USING INDEX sqlite_autoindex_organizations_1 (id>?)":                       false,

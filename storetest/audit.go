@@ -180,6 +180,63 @@ var auditTests = []test{
 			k.Errorf("%d entries, want twelve", len(got))
 		}
 	}},
+	{"sign-ins, failures and locks are counted by the hour", func(k *kit) {
+		// A model: what was written, by hour and organization.
+		want := map[string]map[time.Time]doorward.HourCount{}
+		began := k.now()
+		k.advance(began.Truncate(time.Hour).Add(time.Hour).Sub(began)) // to the beginning of an hour, or just past it
+		first := k.now().Truncate(time.Hour)
+		for i := range 60 {
+			hour := first.Add(time.Duration(i/8) * 30 * time.Minute).Truncate(time.Hour).UTC()
+			e := doorward.AuditEntry{
+				Action: []string{doorward.ActionSession, doorward.ActionSession, doorward.ActionSignIn, doorward.ActionLock, "user.create"}[i%5],
+				Org:    []string{"default", "", "other"}[i%3], ActorKind: []doorward.Kind{doorward.KindUser, doorward.KindClient}[i%2],
+			}
+			k.ok(k.WriteAudit(k.ctx(), e))
+			if i%8 == 7 {
+				k.advance(30 * time.Minute)
+			}
+			if want[e.Org] == nil {
+				want[e.Org] = map[time.Time]doorward.HourCount{}
+			}
+			c := want[e.Org][hour]
+			c.Hour = hour
+			switch {
+			case e.Action == doorward.ActionSession && e.ActorKind == doorward.KindUser:
+				c.SignIns++
+			case e.Action == doorward.ActionSignIn:
+				c.Failures++
+			case e.Action == doorward.ActionLock:
+				c.Lockouts++
+			default:
+				continue
+			}
+			want[e.Org][hour] = c
+		}
+		for _, orgs := range [][]string{{"default"}, {"other"}, {"default", ""}, {"nobody"}, {"' OR 1=1 --"}, {}} {
+			for _, since := range []time.Time{first.Add(-time.Hour), first.Add(90 * time.Minute), first.Add(100 * time.Hour)} {
+				sum := map[time.Time]doorward.HourCount{}
+				for _, org := range orgs {
+					for hour, c := range want[org] {
+						if !hour.Before(since.Truncate(time.Hour)) {
+							s := sum[hour]
+							sum[hour] = doorward.HourCount{Hour: hour, SignIns: s.SignIns + c.SignIns, Failures: s.Failures + c.Failures, Lockouts: s.Lockouts + c.Lockouts}
+						}
+					}
+				}
+				var all []doorward.HourCount
+				for _, c := range sum {
+					all = append(all, c)
+				}
+				slices.SortFunc(all, func(x, y doorward.HourCount) int { return x.Hour.Compare(y.Hour) })
+				got, err := k.CountByHour(k.ctx(), orgs, since)
+				k.ok(err)
+				if !slices.Equal(got, all) {
+					k.Errorf("%q since %v: %+v, want %+v", orgs, since, got, all)
+				}
+			}
+		}
+	}},
 	{"what is old goes, in small steps", func(k *kit) {
 		const n = 1100
 		race(callers, func(c int) {

@@ -40,6 +40,46 @@ var lockoutTests = []test{
 		k.count("anna", policy, 0)
 		k.lockedFor("anna", policy.Duration)
 	}},
+	{"who is locked is listed, of one organization", func(k *kit) {
+		k.ok(k.CreateOrganization(k.ctx(), doorward.Organization{ID: "acme", Name: "Acme"}, entry("test")))
+		other := k.person("otto")
+		other.Org = "acme"
+		k.ok(k.CreateUser(k.ctx(), other, hashOne, entry("user.create")))
+		anna, berta := k.user("Anna"), k.user("berta")
+		k.user("clara")
+		lock := func(account string, d time.Duration) {
+			k.Helper()
+			k.count(account, doorward.LockoutPolicy{Attempts: 1, Window: time.Hour, Duration: d}, 0)
+		}
+		lock("anna", time.Hour)
+		lock("berta", 2*time.Hour)
+		lock("otto", time.Hour)
+		lock("nobody", time.Hour)
+		lock("clara 0123456789", time.Hour) // one browser of hers
+		k.count("clara", doorward.LockoutPolicy{Attempts: 2, Window: time.Hour, Duration: time.Hour}, 0)
+		listed := func(org string, limit int, want ...doorward.User) {
+			k.Helper()
+			got, err := k.LockedAccounts(k.ctx(), org, limit)
+			k.ok(err)
+			now := k.now()
+			if len(got) != len(want) {
+				k.Fatalf("%s: %+v are locked, want %d", org, got, len(want))
+			}
+			for i, l := range got {
+				if l.User.ID != want[i].ID || l.User.Username != want[i].Username || len(l.User.Workspaces) != 1 || !l.Until.After(now) || l.Until.After(now.Add(2*time.Hour)) {
+					k.Errorf("%s: %+v is locked, want %s", org, l, want[i].Username)
+				}
+			}
+		}
+		listed(doorward.Default, 10, berta, anna)
+		listed(doorward.Default, 1, berta)
+		listed("acme", 10, other)
+		listed("nobody", 10)
+		k.advance(90 * time.Minute)
+		listed(doorward.Default, 10, berta)
+		k.ok(k.ClearFailures(k.ctx(), "berta", entry("user.unlock")))
+		listed(doorward.Default, 10)
+	}},
 	{"clearing forgets", func(k *kit) {
 		policy := doorward.LockoutPolicy{Attempts: 2, Window: time.Hour, Duration: time.Hour}
 		for range 2 {

@@ -24,7 +24,7 @@ func eventsOf(me string, page []doorward.AuditRecord) []event {
 	var all []event
 	for _, r := range page {
 		e := event{
-			When: stampOf(r.Time), What: inWordsOf(r.Action), Address: r.Address, Detail: r.Detail, Request: r.RequestID, Who: nameOf(r.AuditEntry),
+			When: stampOf(r.Time), What: whatOf(r.AuditEntry), Address: r.Address, Detail: cut(r.Detail, longestDetail), Request: r.RequestID, Who: nameOf(r.AuditEntry),
 		}
 		if me != "" && (r.Actor == me || r.Actor == "" && strings.HasPrefix(r.Action, "user.")) {
 			e.Who = ""
@@ -61,7 +61,10 @@ var actions = map[string]string{
 	"user.unlock":         "Account unlocked",
 	"user.password":       "Password changed",
 	"user.invite":         "Invite link made",
+	"user.explain":        "Asked what the door makes of somebody",
+	"backup.create":       "Backup made",
 	"key.create":          "API key created",
+	"key.list":            "API keys looked at",
 	"key.rotate":          "API key rotated",
 	"key.revoke":          "API key revoked",
 	"organization.create": "Organization created",
@@ -81,6 +84,28 @@ func inWordsOf(action string) string {
 		return words
 	}
 	return action
+}
+
+// longestDetail is how many characters of an entry's detail a page shows; the JSON and the CSV have all of it.
+const longestDetail = 160
+
+// cut is s, or its first n characters and a mark that there are more.
+func cut(s string, n int) string {
+	for i := range s {
+		if n == 0 {
+			return s[:i] + "…"
+		}
+		n--
+	}
+	return s
+}
+
+// whatOf says what was done.
+func whatOf(e doorward.AuditEntry) string {
+	if e.Action == doorward.ActionSession && e.ActorKind != doorward.KindUser {
+		return "Session begun" // a machine's
+	}
+	return inWordsOf(e.Action)
 }
 
 type activityView struct {

@@ -1,7 +1,9 @@
 package web
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
 
 	"doorward"
 	"doorward/gate"
@@ -14,6 +16,8 @@ type Config struct {
 	CookieName  string
 	Behind      []Service // what is behind the door; nothing: the sample service
 	MinPassword int       // characters, for the hint beside a new password; zero means doorward.DefaultMinPassword
+	Look        Look
+	Running     *gate.Running // the door as it stands here, for its administrators
 }
 
 // web is the room. It is immutable once made.
@@ -22,6 +26,7 @@ type web struct {
 	pages  pages
 	style  asset
 	script asset
+	logo   asset
 }
 
 // SignInPage is where the sign-in page stands, for gate.Config.SignInPage.
@@ -32,7 +37,11 @@ func Doors(c Config) []gate.Door {
 	if c.MinPassword <= 0 {
 		c.MinPassword = doorward.DefaultMinPassword
 	}
-	h := &web{Config: c, pages: readPages(), style: newAsset(styleSource), script: newAsset(scriptSource)}
+	c.Look.Name = cmp.Or(c.Look.Name, DefaultName)
+	h := &web{Config: c, pages: readPages(), style: newAsset(append(slices.Clip(styleSource), c.Look.Accent.style()...)), script: newAsset(scriptSource)}
+	if c.Look.Logo != nil {
+		h.logo = newAsset(c.Look.Logo.source)
+	}
 	login, setup, password := SignInPage(c.Prefix), SetupPage(c.Prefix), c.Prefix+"/auth/password"
 	const get, post = http.MethodGet, http.MethodPost
 	doors := []gate.Door{
@@ -48,11 +57,13 @@ func Doors(c Config) []gate.Door {
 			Handle: h.password, Refused: h.passwordRefused},
 		{Method: get, Pattern: c.Prefix + stylePath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showStyle},
 		{Method: get, Pattern: c.Prefix + scriptPath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showScript},
+		{Method: get, Pattern: c.Prefix + logoPath, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showLogo},
 	}
 	doors = append(doors, h.inviteDoors()...)
 	doors = append(doors, h.welcomeDoors()...)
 	doors = append(doors, h.accountDoors()...)
-	return append(doors, h.peopleDoors()...)
+	doors = append(doors, h.peopleDoors()...)
+	return append(doors, h.operationDoors()...)
 }
 
 // welcomeDoors are the pages after the setup.

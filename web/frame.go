@@ -37,22 +37,28 @@ func (h *web) adminPath(rest string) string { return h.Prefix + "/auth/admin" + 
 func (h *web) frameOf(p *gate.Pass, at string) *frame {
 	f := &frame{Username: p.Identity.Username, Role: string(p.Identity.Role), SignOut: h.accountPath("/sign-out")}
 	add := func(to, title string) {
-		below := to != h.accountPath("") && strings.HasPrefix(at, to+"/")
+		below := to != h.accountPath("") && to != h.adminPath("") && strings.HasPrefix(at, to+"/")
 		f.Sections = append(f.Sections, section{to, title, to == at || below})
 	}
-	home := h.inPath(p.Identity.Org, "/users")
 	switch admin := p.Identity.Role.AtLeast(doorward.Admin); {
 	case admin && strings.HasPrefix(at, h.adminPath("")):
 		org := h.orgOf(p, at)
 		if org != p.Identity.Org {
-			f.Elsewhere = &elsewhere{h.Authority.Places().Name(org), org, home}
+			f.Elsewhere = &elsewhere{h.Authority.Places().Name(org), org, h.adminPath("")}
 		}
 		add(h.accountPath(""), "Your account")
+		add(h.adminPath(""), "Overview")
 		add(h.inPath(org, "/users"), "Users")
 		add(h.inPath(org, "/keys"), "API keys")
 		add(h.inPath(org, "/workspaces"), "Workspaces")
 		if p.Identity.Role == doorward.Superadmin {
 			add(h.adminPath("/organizations"), "Organizations")
+		}
+		add(h.adminPath("/audit"), "Audit")
+		add(h.adminPath("/refusals"), "Refusals")
+		add(h.adminPath("/routes"), "Routes")
+		if p.Identity.Role == doorward.Superadmin {
+			add(h.adminPath("/signing"), "Signing keys")
 		}
 	default:
 		add(h.accountPath(""), "Account")
@@ -60,7 +66,7 @@ func (h *web) frameOf(p *gate.Pass, at string) *frame {
 		add(h.accountPath("/keys"), "API keys")
 		add(h.accountPath("/activity"), "Activity")
 		if admin {
-			add(home, "Administration")
+			add(h.adminPath(""), "Administration")
 		}
 	}
 	return f
@@ -100,6 +106,7 @@ var said = map[string]string{
 	"organization-made":    "The organization is made.",
 	"organization-renamed": "The organization has another name now.",
 	"organization-deleted": "The organization is deleted.",
+	"keys-rotated":         "New keys sign from now on. Nobody was signed out.",
 }
 
 // doneAt sends the browser back to a page, which says what was done.

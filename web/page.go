@@ -27,6 +27,7 @@ func readPages() pages {
 	for _, name := range []string{
 		"account", "sessions", "keys", "key-shown", "activity", "ask", "refused", "welcome",
 		"users", "user-new", "user", "invite-shown", "places", "workspace", "organization",
+		"overview", "routes", "refusals", "audit", "signing",
 	} {
 		all.framed[name] = page(name)
 	}
@@ -40,6 +41,7 @@ type view struct {
 	Field   string // which field it is about; empty for none, or all
 	Style   string // where the stylesheet is
 	Script  string // where the script is; empty for none
+	Brand   brand  // whose page it is
 	Frame   *frame // around the pages of who is signed in
 	Done    string // what has just been done, in words
 	Next    string // where the form leads to in the end; empty for a page of ours
@@ -52,8 +54,14 @@ const contentPolicy = "default-src 'none'; style-src 'self'; " + formAction + ";
 
 const formAction = "form-action 'self'"
 
-// scriptPolicy is for the one page that has a script, a file of ours.
-const scriptPolicy = contentPolicy + "; script-src 'self'"
+// What a page may load beside that, where it does: a file of ours each.
+const (
+	andScript  = "; script-src 'self'"
+	andPicture = "; img-src 'self'"
+)
+
+// picturePolicy is for a picture that is opened by itself: nothing in it runs or loads anything.
+const picturePolicy = "default-src 'none'; sandbox; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // policyTo is a page's policy when what its form is answered with sends the browser on to next.
 // Chromium holds that, and not the form's own address alone, to form-action; so where next is on another
@@ -79,6 +87,7 @@ func guard(h http.Header) {
 // show answers with a page.
 func (h *web) show(w http.ResponseWriter, status int, t *template.Template, v view) error {
 	v.Style = h.Prefix + stylePath + "?v=" + h.style.version
+	v.Brand = h.brand()
 	var body bytes.Buffer
 	if err := t.ExecuteTemplate(&body, "layout.html", v); err != nil {
 		return err
@@ -87,7 +96,10 @@ func (h *web) show(w http.ResponseWriter, status int, t *template.Template, v vi
 	guard(header)
 	policy := contentPolicy
 	if v.Script != "" {
-		policy = scriptPolicy
+		policy += andScript
+	}
+	if v.Brand.Logo != "" {
+		policy += andPicture
 	}
 	header.Set("Content-Security-Policy", policyTo(policy, v.Next))
 	header.Set("Content-Type", "text/html; charset=utf-8")

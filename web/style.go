@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"net/http"
+	"strings"
 	"time"
 
 	"doorward/gate"
@@ -38,6 +39,9 @@ func (h *web) showStyle(w http.ResponseWriter, r *http.Request, _ *gate.Pass) er
 func (a asset) serve(w http.ResponseWriter, r *http.Request, kind string) error {
 	header := w.Header()
 	guard(header)
+	if strings.HasPrefix(kind, "image/") {
+		header.Set("Content-Security-Policy", picturePolicy)
+	}
 	header.Set("Content-Type", kind)
 	header.Set("ETag", `"`+a.version+`"`)
 	header.Set("Cache-Control", "no-cache")
