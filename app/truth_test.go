@@ -204,7 +204,7 @@ func newTruth(t *testing.T, e engine) *truthDoor {
 		t.Fatal(err)
 	}
 	tr := &truthDoor{
-		door: e.door(t, "config="+file, "api_key="+ownerKey, "lockout.attempts=1000"), tokens: map[string]string{},
+		door: e.door(t, "config="+file, "api_key="+ownerKey, "lockout.attempts=1000", "jwt.secret="+machineSecret), tokens: map[string]string{},
 		open: e.door(t), unset: e.door(t, "open_mode=never"),
 	}
 	root := bearer(tr.setUp())
