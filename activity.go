@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Activity lists a page of what by's own account has done and what was done to it, newest
-// first, of the organization that by acts in, and for a superadmin also of none; before is the last entry of
+// Activity lists a page of what by's own account has done and what was done to the account itself (its
+// keys and sessions are targets of their own), newest first, of the organization that by acts in, and for a superadmin also of none; before is the last entry of
 // the page before, next where the next page begins, zero at the end. People only. What others
 // have done is told without where they did it from.
 func (a *Authority) Activity(ctx context.Context, by Caller, before AuditMark, limit int) (page []AuditRecord, next AuditMark, err error) {

@@ -149,11 +149,11 @@ func (a *api) listKeys(w http.ResponseWriter, r *http.Request, p *gate.Pass) err
 	}
 	list := a.Authority.Keys
 	switch q.Get("mine") {
-	case "":
+	case "", "false":
 	case "true":
 		list = a.Authority.OwnKeys
 	default:
-		return doorward.Invalid("mine", "must be true, or left out")
+		return doorward.Invalid("mine", "must be true or false")
 	}
 	keys, next, err := list(r.Context(), p.Caller(r), search, after, limit)
 	if err != nil {

@@ -197,7 +197,7 @@ func operations(c Config) []operation {
 		{method: del, pattern: human + "/workspaces/{id}/members/{user}", id: "removeMember", tag: tenants, about: "Takes a user out of a workspace.", gives: done(), refuses: []int{conflict}},
 		{
 			method: get, pattern: human + "/activity", id: "listActivity", tag: people,
-			about: "Lists what the caller's own account has done and what was done to it, newest first.", query: page(""), gives: ok(auditPage{}),
+			about: "Lists what the caller's own account has done, and what was done to the account itself, newest first; what others have done to its keys and sessions is in the audit log alone.", query: page(""), gives: ok(auditPage{}),
 		},
 		{
 			method: get, pattern: human + "/audit", id: "listAudit", tag: administration, about: "Lists the audit log, newest first, or all of it as CSV.",

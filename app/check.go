@@ -108,6 +108,12 @@ func (l *loaded) checkConflicts() {
 	if l.Upstream != nil && local(l.Upstream.Hostname()) && overlap(l.Listen, hostAndPort(l.Upstream)) {
 		l.conflict("upstream", "is this server itself; let %s be another address", l.where("listen"))
 	}
+	if name := strings.ToLower(l.CookieName); strings.HasPrefix(name, "__host-") || strings.HasPrefix(name, "__secure-") {
+		// Without a word of HTTPS from anywhere no browser would ever keep it.
+		if !l.TLS.on() && (l.PublicURL == nil || l.PublicURL.Scheme != "https") && len(l.TrustedProxies) == 0 {
+			l.conflict("names.cookie", "browsers keep a cookie called %s from HTTPS alone; set tls.cert, a public_url with https, or choose another name", shown(l.CookieName))
+		}
+	}
 	l.checkTLS()
 	l.checkPaths()
 	l.checkFiles()
@@ -119,8 +125,11 @@ func (l *loaded) checkConflicts() {
 func (l *loaded) checkFiles() {
 	keys := l.doorConfig().Safe()
 	secret := keys.SecretPath()
-	if l.Database.Path != "" && (l.Database.Path == secret || l.Database.Path == safe.PreviousPath(secret)) {
-		l.conflict("names.secret_file", "is the database's own file")
+	for _, beside := range []string{"", "-wal", "-shm", "-journal", ".lock"} {
+		own := l.Database.Path + beside
+		if l.Database.Path != "" && (own == secret || own == safe.PreviousPath(secret)) {
+			l.conflict("names.secret_file", "is the database's own file")
+		}
 	}
 	for _, p := range keys.Places() {
 		if p.Path == secret || p.Path == safe.PreviousPath(secret) {

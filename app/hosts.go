@@ -5,26 +5,15 @@ import (
 	"fmt"
 	"strings"
 
-	"golang.org/x/net/publicsuffix"
-
 	"doorward/gate"
 )
 
-// cookieDomain reads a domain for cookies. A name below which anybody can have a host is none:
-// browsers drop cookies for it, since all those hosts would get them.
+// cookieDomain reads a domain for cookies; empty for none.
 func cookieDomain(s string) (string, error) {
 	if s == "" {
 		return "", nil
 	}
-	domain, err := gate.CookieDomain(s)
-	if err != nil {
-		return "", err
-	}
-	// Of names that the list does not hold, the last label is such a suffix.
-	if suffix, _ := publicsuffix.PublicSuffix(domain); suffix == domain {
-		return "", fmt.Errorf("%s is a public suffix, below which anybody can have a host: browsers drop a cookie for it; it must be your own name below that", shown(s))
-	}
-	return domain, nil
+	return gate.CookieDomain(s)
 }
 
 // checkHosts refuses what would leave people without a cookie, or send them to and fro, and

@@ -633,7 +633,7 @@ func TestPagesEscapeWhatTheyRepeat(t *testing.T) {
 			t.Errorf("%.40s: %d bytes", a.what, len(a.body))
 		}
 	}
-	if got := len(d.do("GET", "/auth/login").body) + len(d.do("GET", "/auth/style.css").body); got > 8<<10 {
+	if got := len(d.do("GET", "/auth/login").body) + len(d.do("GET", "/auth/style.css").body); got > 12<<10 {
 		t.Errorf("the sign-in page and its style take %d bytes", got)
 	}
 }

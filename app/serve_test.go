@@ -267,6 +267,12 @@ func TestStartUpErrorsAreOneLine(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(exposed, ".brokoli-jwt-secret"), []byte("0123456789abcdefghijklmnopqrstuv"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	links := t.TempDir()
+	linked, dangling, twice, once := filepath.Join(links, "linked.db"), filepath.Join(links, "dangling.db"), filepath.Join(links, "twice.db"), filepath.Join(links, "once.db")
+	if err := errors.Join(os.Symlink(filepath.Join(running, "doorward.db"), linked), os.Symlink(filepath.Join(links, "nothing"), dangling),
+		os.WriteFile(once, nil, 0o600), os.Link(once, twice)); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args []string
 		want string
@@ -280,6 +286,9 @@ func TestStartUpErrorsAreOneLine(t *testing.T) {
 		{[]string{"--routes", "/x king"}, "routes (--routes): entry 1: \"king\" is neither a path, nor methods like GET|HEAD"},
 		{[]string{"--listen", taken.Addr().String()}, "cannot listen on " + taken.Addr().String()},
 		{[]string{"--data-dir", running}, "another server is running on the database"},
+		{[]string{"--database", linked}, "another server is running on the database"},
+		{[]string{"--database", dangling}, "it is a symbolic link that leads nowhere"},
+		{[]string{"--database", twice}, "the file has 2 names (hard links), by each of which another server could open it; copy it with doorward backup instead"},
 		{[]string{"--database", broken}, "cannot open store " + broken},
 		{[]string{"--database", "postgres://me:hush@127.0.0.1:1/x", "--jwt-secret", "a secret of at least 32 bytes, ours"}, "cannot open store postgres://me@127.0.0.1:1/x: nothing answers there; is the server running?"},
 		{[]string{"--data-dir", filepath.Join(broken, "x")}, "data_dir: cannot make"},

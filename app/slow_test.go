@@ -74,6 +74,22 @@ func TestSlowHeadsAreCut(t *testing.T) {
 	}
 }
 
+// TestWhatTakesLongHereIsAnswered: limits.body_timeout is for a client to send and to take. What the
+// door itself takes, for a password in a long queue say, costs nobody the answer.
+func TestWhatTakesLongHereIsAnswered(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, "limits.body_timeout=250ms")
+	d.setUp()
+	d.stop()
+	d.hashing.Key = func(a doorward.Argon2) ([]byte, error) {
+		<-time.After(time.Second)
+		return a.Key(), nil
+	}
+	d.start()
+	d.do("POST", "/api/auth/login", jsonBody(credentialsJSON("root", rootPassword))).want(http.StatusOK)
+	d.signedIn(t, "root", rootPassword).load("/auth/account").says(http.StatusOK, "")
+}
+
 // TestSlowBodiesAreCut: at our own doors a body must be there in limits.body_timeout, and is a 408 else.
 func TestSlowBodiesAreCut(t *testing.T) {
 	t.Parallel()

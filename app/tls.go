@@ -69,7 +69,10 @@ func strictTransport(s string) (string, error) {
 	}
 	d, err := duration(s)
 	if err != nil {
-		return "", fmt.Errorf("%w, or off", err)
+		return "", fmt.Errorf("%w; or off", err)
+	}
+	if d > 0 && d < time.Second {
+		return "", fmt.Errorf("%s is less than a second; 0 takes it back, off says nothing", shown(s))
 	}
 	return fmt.Sprintf("max-age=%d", d/time.Second), nil
 }

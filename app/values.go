@@ -407,6 +407,12 @@ func publicURL(s string) (*url.URL, error) {
 	return u, nil
 }
 
+// isPort reports whether s is a port that a browser can go to.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
+}
+
 // origin accepts what http.CrossOriginProtection does, and returns it as a browser
 // would send it: in lower case, without the scheme's own port. Written otherwise it
 // would be accepted and never match.
@@ -416,7 +422,7 @@ func origin(s string) (string, error) {
 	}
 	u, err := url.Parse(strings.ToLower(s))
 	if new(http.CrossOriginProtection).AddTrustedOrigin(s) != nil || err != nil ||
-		!hostName(u.Hostname()) || strings.ContainsAny(s, "#?") || strings.HasSuffix(u.Host, ":") {
+		!hostName(u.Hostname()) || strings.ContainsAny(s, "#?") || strings.HasSuffix(u.Host, ":") || u.Port() != "" && !isPort(u.Port()) {
 		return "", fmt.Errorf("%s is not an origin like https://app.example.com: a scheme and a host, no path", shown(s))
 	}
 	return u.Scheme + "://" + withoutDefaultPort(u), nil

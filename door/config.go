@@ -203,10 +203,51 @@ func (c Config) Check() []error {
 			problems = append(problems, fmt.Errorf("trusted_proxies: %s is everyone, who could then claim any address; name your proxies", p))
 		}
 	}
+	if filepath.Base(c.SecretFile) != c.SecretFile || strings.ContainsAny(c.SecretFile, "/\\\x00") || c.SecretFile == ".." {
+		problems = append(problems, fmt.Errorf("names.secret_file: %q is not the name of a file without a directory", c.SecretFile))
+	}
 	switch c.ForwardCredentials {
 	case ForwardOff, ForwardAsSent, ForwardBearer:
 	default:
 		problems = append(problems, fmt.Errorf("forward_credentials: %q is not one of off, as_sent, bearer", c.ForwardCredentials))
+	}
+	if len(problems) > 0 {
+		return problems // of what is malformed no door can be made to look at
+	}
+	return c.cannotStand()
+}
+
+// cannotStand says what of the gate would not do: what it stands at, who may come through, and to where browsers are sent.
+func (c Config) cannotStand() (problems []error) {
+	policy, err := gate.NewPolicy(gate.Rules{Doors: c.doors(nil, nil, &api.Health{}), Prefix: c.Prefix, Routes: c.Routes, Upstreams: c.Upstreams, Disabled: c.Disabled})
+	if err != nil {
+		return []error{fmt.Errorf("routes: %w", err)}
+	}
+	_, err = gate.NewHosts(gate.HostsConfig{PublicURL: c.PublicURL, CookieDomain: c.CookieDomain, Allow: c.RedirectAllow, Guarded: policy.Hosts()})
+	if wrong := new(gate.HostsError); errors.As(err, &wrong) {
+		problems = append(problems, fmt.Errorf("%s: %w", wrong.Setting, wrong.Err))
+	}
+	if c.CookieDomain != "" && strings.HasPrefix(strings.ToLower(c.CookieName), "__host-") {
+		problems = append(problems, fmt.Errorf("names.cookie: %q begins with __Host-, which says that the cookie is for one host alone, against cookie.domain", c.CookieName))
+	}
+	for _, o := range c.TrustedOrigins {
+		if err := new(http.CrossOriginProtection).AddTrustedOrigin(o); err != nil {
+			problems = append(problems, fmt.Errorf("trusted_origins: %w", err))
+		}
+	}
+	switch c.ForwardAuthProxy {
+	case "":
+	case gate.ProxyNginx, gate.ProxyCaddy, gate.ProxyTraefik, gate.ProxyEnvoy:
+		if len(c.TrustedProxies) == 0 {
+			problems = append(problems, errors.New("forward_auth.proxy: needs trusted_proxies: nobody else is believed"))
+		}
+	default:
+		problems = append(problems, fmt.Errorf("forward_auth.proxy: %q is not one of nginx, caddy, traefik, envoy", c.ForwardAuthProxy))
+	}
+	for i, cred := range c.Credentials {
+		if len(cred.Secret) == 0 || strings.ContainsFunc(string(cred.Secret), func(r rune) bool { return r <= ' ' || r > '~' }) {
+			problems = append(problems, fmt.Errorf("Credentials[%d]: the secret must be one or more visible ASCII characters", i))
+		}
 	}
 	return problems
 }

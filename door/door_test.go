@@ -173,10 +173,23 @@ func TestWhatCannotBeOpenedSaysWhy(t *testing.T) {
 		"names.cookie: \"a b\" is not a cookie name":           func(c *door.Config) { c.CookieName = "a b" },
 		"KeyPrefix": func(c *door.Config) { c.KeyPrefix = "a.b" },
 		"routes: entry 1 says neither public: true nor which role": func(c *door.Config) { c.Routes = []gate.Route{{Path: "/x"}} },
-		"trusted_origins":                                           func(c *door.Config) { c.TrustedOrigins = []string{"app.example"} },
-		"an API key or API token has no role":                       func(c *door.Config) { c.Credentials = []doorward.ConfiguredCredential{{Secret: doorward.Secret("x")}} },
-		"trusted_proxies: 0.0.0.0/0 is everyone":                    func(c *door.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")} },
-		"ForwardAuth needs TrustedProxies: nobody else is believed": func(c *door.Config) { c.ForwardAuthProxy = gate.ProxyNginx },
+		"trusted_origins":                                                    func(c *door.Config) { c.TrustedOrigins = []string{"app.example"} },
+		"an API key or API token has no role":                                func(c *door.Config) { c.Credentials = []doorward.ConfiguredCredential{{Secret: doorward.Secret("x")}} },
+		"trusted_proxies: 0.0.0.0/0 is everyone":                             func(c *door.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")} },
+		"forward_auth.proxy: needs trusted_proxies: nobody else is believed": func(c *door.Config) { c.ForwardAuthProxy = gate.ProxyNginx },
+		`forward_auth.proxy: "apache" is not one of`:                         func(c *door.Config) { c.ForwardAuthProxy = "apache" },
+		`cookie.domain: "co.uk" is a public suffix`: func(c *door.Config) {
+			c.CookieDomain, c.PublicURL = "co.uk", &url.URL{Scheme: "https", Host: "auth.co.uk"}
+		},
+		"cookie.domain: needs public_url":     func(c *door.Config) { c.CookieDomain = "example.com" },
+		"redirect.allow: needs cookie.domain": func(c *door.Config) { c.RedirectAllow = []string{"app.example.com"} },
+		"begins with __Host-": func(c *door.Config) {
+			c.CookieName, c.CookieDomain, c.PublicURL = "__Host-x", "example.com", &url.URL{Scheme: "https", Host: "example.com"}
+		},
+		`names.secret_file: "../x" is not the name of a file`: func(c *door.Config) { c.SecretFile = "../x" },
+		"Credentials[0]: the secret must be one or more visible": func(c *door.Config) {
+			c.Credentials = []doorward.ConfiguredCredential{{Secret: doorward.Secret("ab c\n"), Role: doorward.Viewer}}
+		},
 	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()

@@ -241,7 +241,7 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request, carry func(http.Res
 	}
 	if ours {
 		w.Header().Set("Cache-Control", "no-store")
-		r = g.limitBody(w, r)
+		w, r = g.limitBody(w, r)
 		err = g.openDoor(w, r, p, d)
 	} else {
 		err = g.openService(w, r, p)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/publicsuffix"
 )
 
 // Hosts says for which hosts one sign-in counts, and where a browser may be sent from our
@@ -150,6 +152,10 @@ func CookieDomain(s string) (string, error) {
 		return "", fmt.Errorf("%q is a single label, for which browsers keep no cookie; it must be a name like example.com", s)
 	case notNumber == nil || strings.Trim(last, "0123456789") == "":
 		return "", fmt.Errorf("%q ends in a number, which browsers take for an address", s)
+	}
+	// Of names that the list does not hold, the last label is such a suffix.
+	if suffix, _ := publicsuffix.PublicSuffix(name); suffix == name {
+		return "", fmt.Errorf("%q is a public suffix, below which anybody can have a host: browsers drop a cookie for it; it must be your own name below that", s)
 	}
 	return name, nil
 }

@@ -16,21 +16,53 @@ import (
 // there is no stream.
 const unreadTimeout = time.Second // for a body that nobody reads
 
-// limitBody bounds how long a request to one of our own doors may take: a second for a body
+// limitBody bounds how long a client may keep one of our own doors waiting: a second for a body
 // that the door does not ask for, Config.BodyTimeout from its first byte asked for on, and
-// as long again for taking the answer. It returns the request that the door is to read.
-func (g *Gate) limitBody(w http.ResponseWriter, r *http.Request) *http.Request {
-	limitAnswer(w, 2*g.BodyTimeout)
+// twice that for taking the answer, from its first byte on: what the door itself takes is not the
+// client's time. It returns what the door is to answer to and to read.
+func (g *Gate) limitBody(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request) {
+	// The connection's last answer has left a deadline behind.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	w = &timedAnswer{ResponseWriter: w, timeout: 2 * g.BodyTimeout}
 	if r.ContentLength == 0 {
-		return r
+		return w, r
 	}
 	limitUnread(w, r)
 	// A copy: net/http knows by the body that it made itself how much of it may be left.
 	r2 := new(http.Request)
 	*r2 = *r
 	r2.Body = &timedBody{ReadCloser: r.Body, begin: func() { limitRest(w, r, g.BodyTimeout) }}
-	return r2
+	return w, r2
 }
+
+// timedAnswer is an answer whose time begins with its first byte.
+type timedAnswer struct {
+	http.ResponseWriter
+	timeout time.Duration
+	begun   bool
+}
+
+func (a *timedAnswer) begin() {
+	if !a.begun {
+		a.begun = true
+		limitAnswer(a.ResponseWriter, a.timeout)
+	}
+}
+
+// WriteHeader is http.ResponseWriter's.
+func (a *timedAnswer) WriteHeader(status int) {
+	a.begin()
+	a.ResponseWriter.WriteHeader(status)
+}
+
+// Write is http.ResponseWriter's.
+func (a *timedAnswer) Write(b []byte) (int, error) {
+	a.begin()
+	return a.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (a *timedAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // timedBody is a body whose time begins when it is first read.
 type timedBody struct {

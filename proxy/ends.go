@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // Ends is who may end a request before its time: the door does when the session ends that
@@ -197,6 +198,27 @@ func (s *served) Flush() { _ = s.FlushError() }
 
 // FlushError is for http.ResponseController.
 func (s *served) FlushError() error { return http.NewResponseController(s.ResponseWriter).Flush() }
+
+// SetReadDeadline is for http.ResponseController. Once the request has to end a handler that
+// keeps moving its deadlines on, as one that streams may, moves them no more.
+func (s *served) SetReadDeadline(until time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause != nil {
+		return s.cause
+	}
+	return http.NewResponseController(s.ResponseWriter).SetReadDeadline(until)
+}
+
+// SetWriteDeadline is SetReadDeadline's other half.
+func (s *served) SetWriteDeadline(until time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause != nil {
+		return s.cause
+	}
+	return http.NewResponseController(s.ResponseWriter).SetWriteDeadline(until)
+}
 
 // Unwrap is for http.ResponseController.
 func (s *served) Unwrap() http.ResponseWriter { return s.ResponseWriter }

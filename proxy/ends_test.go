@@ -549,6 +549,23 @@ func TestAHandlerInThisProcessEnds(t *testing.T) {
 			},
 			"reads":  func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) },
 			"writes": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, &zeros{1 << 40}) },
+			// Each deadline that it sets is past the end, and none lets it live past that.
+			"writes on and on": func(w http.ResponseWriter, _ *http.Request) {
+				rc := http.NewResponseController(w)
+				for err := error(nil); err == nil; {
+					_ = rc.SetWriteDeadline(time.Now().Add(time.Minute))
+					if _, err = io.WriteString(w, "data: 1\n\n"); err == nil {
+						err = rc.Flush()
+					}
+				}
+			},
+			"reads on and on": func(w http.ResponseWriter, r *http.Request) {
+				rc := http.NewResponseController(w)
+				for err := error(nil); err == nil; {
+					_ = rc.SetReadDeadline(time.Now().Add(time.Minute))
+					_, err = r.Body.Read(make([]byte, 1))
+				}
+			},
 		} {
 			t.Run(name+"/"+what, func(t *testing.T) {
 				t.Parallel()

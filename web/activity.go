@@ -2,7 +2,6 @@ package web
 
 import (
 	"net/http"
-	"strings"
 
 	"doorward"
 	"doorward/gate"
@@ -26,7 +25,7 @@ func eventsOf(me string, page []doorward.AuditRecord) []event {
 		e := event{
 			When: stampOf(r.Time), What: whatOf(r.AuditEntry), Address: r.Address, Detail: cut(r.Detail, longestDetail), Request: r.RequestID, Who: nameOf(r.AuditEntry),
 		}
-		if me != "" && (r.Actor == me || r.Actor == "" && strings.HasPrefix(r.Action, "user.")) {
+		if me != "" && (r.Actor == me) {
 			e.Who = ""
 		}
 		if r.Outcome != doorward.OutcomeDone && r.Outcome != "" {
@@ -44,6 +43,8 @@ func nameOf(e doorward.AuditEntry) string {
 		return e.ActorName
 	case e.Actor != "":
 		return e.Actor
+	case e.Action == doorward.ActionSignIn, e.Action == doorward.ActionLock:
+		return "somebody who was not signed in"
 	}
 	return "the server or its command line"
 }

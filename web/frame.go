@@ -122,6 +122,9 @@ func (h *web) refusedAt(at string) func(http.ResponseWriter, *http.Request, *gat
 			sendOn(w, withNext(h.passwordPath(), at))
 			return
 		}
+		if at == r.URL.Path && r.Method != http.MethodPost {
+			at = h.accountPath("") // or it would lead back to the refusal
+		}
 		wrong := inWords(e)
 		v := view{Title: refusedTitle(status), Problem: wrong.text, Content: noticeLink{at, "Go back"}}
 		if p.Identity.IsZero() {

@@ -67,6 +67,7 @@ func (h *web) setup(w http.ResponseWriter, r *http.Request, p *gate.Pass) error 
 		return doorward.Invalid("password_again", "is not the same as the password")
 	}
 	caller := p.Caller(r)
+	caller.Device = gate.Device(r, h.CookieName)
 	if _, err := h.Authority.CreateFirstUser(r.Context(), caller, r.PostForm.Get("code"), nil, n); err != nil {
 		return err
 	}
@@ -76,6 +77,7 @@ func (h *web) setup(w http.ResponseWriter, r *http.Request, p *gate.Pass) error 
 		return nil
 	}
 	gate.SetCookie(w, p, h.CookieName, in.Cookie, int(in.Lifetime/time.Second))
+	gate.SetDevice(w, p, h.CookieName, in.Device)
 	sendOn(w, h.welcomePath(""))
 	return nil
 }
