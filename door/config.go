@@ -246,7 +246,7 @@ func (c Config) cannotStand() (problems []error) {
 	}
 	for i, cred := range c.Credentials {
 		if len(cred.Secret) == 0 || strings.ContainsFunc(string(cred.Secret), func(r rune) bool { return r <= ' ' || r > '~' }) {
-			problems = append(problems, fmt.Errorf("Credentials[%d]: the secret must be one or more visible ASCII characters", i))
+			problems = append(problems, fmt.Errorf("api_tokens: entry %d: the secret must be one or more visible ASCII characters", i+1))
 		}
 	}
 	return problems

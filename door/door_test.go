@@ -187,7 +187,7 @@ func TestWhatCannotBeOpenedSaysWhy(t *testing.T) {
 			c.CookieName, c.CookieDomain, c.PublicURL = "__Host-x", "example.com", &url.URL{Scheme: "https", Host: "example.com"}
 		},
 		`names.secret_file: "../x" is not the name of a file`: func(c *door.Config) { c.SecretFile = "../x" },
-		"Credentials[0]: the secret must be one or more visible": func(c *door.Config) {
+		"api_tokens: entry 1: the secret must be one or more visible": func(c *door.Config) {
 			c.Credentials = []doorward.ConfiguredCredential{{Secret: doorward.Secret("ab c\n"), Role: doorward.Viewer}}
 		},
 	} {
