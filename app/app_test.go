@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 		"doorward": func() { os.Exit(Main("doorward")) },
 		"broked":   func() { os.Exit(Main("broked")) },
 		"pagecurl": curlMain,
+		"floor":    floorMain,
 	})
 }
 

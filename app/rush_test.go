@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"strconv"
@@ -24,6 +25,8 @@ type rushed struct {
 	idle, during time.Duration // p99 of what a good token waits for
 	idleMedian   time.Duration
 	median       time.Duration
+	floorIdle    time.Duration // p99 of what a program waits for that has nothing to do with us, on the same machine
+	floorDuring  time.Duration
 	answering    time.Duration // what one waited at most while the refusals were written
 	asked        int           // with a good token, during the rush
 	statuses     map[int]int   // of the sign-ins
@@ -84,17 +87,27 @@ func rush(t testing.TB, s *served, n int) (r rushed) {
 		}
 		return took
 	}
+	floor := dialProgram(t, floorHere(t))
+	askFloor := func() time.Duration {
+		status, took, err := floor.ask("GET / HTTP/1.1\r\nHost: floor.example\r\n\r\n")
+		if err != nil || status != http.StatusOK {
+			t.Fatalf("the floor: %d, %v", status, err)
+		}
+		return took
+	}
 	// At the rhythm of a client that has other things to do, so that it takes no turn from the server.
-	ask := func(until func() bool) (all []time.Duration) {
+	ask := func(until func() bool) (all, bare []time.Duration) {
 		for !until() {
 			took := validate()
+			<-time.After(time.Millisecond)
+			bare = append(bare, askFloor())
 			if all = append(all, took); answering.Load() > 0 {
 				r.answering = max(r.answering, took)
-				all = all[:0]
+				all, bare = all[:0], bare[:0]
 			}
 			<-time.After(time.Millisecond)
 		}
-		return all
+		return all, bare
 	}
 	people := make([]*wire, n)
 	for i := range people {
@@ -110,8 +123,8 @@ func rush(t testing.TB, s *served, n int) (r rushed) {
 		}
 	}
 	enough := time.Now().Add(3 * time.Second)
-	idle := ask(func() bool { return time.Now().After(enough) })
-	r.idle, r.idleMedian = percentile(idle, 99), percentile(idle, 50)
+	idle, bare := ask(func() bool { return time.Now().After(enough) })
+	r.idle, r.idleMedian, r.floorIdle = percentile(idle, 99), percentile(idle, 50), percentile(bare, 99)
 	r.base = memory(t, s, "VmRSS")
 
 	var mu sync.Mutex
@@ -141,19 +154,62 @@ func rush(t testing.TB, s *served, n int) (r rushed) {
 	}
 	began := time.Now()
 	close(begin)
-	during := ask(func() bool { return left.Load() == 0 })
+	during, bare := ask(func() bool { return left.Load() == 0 })
 	all.Wait()
 	r.peak = memory(t, s, "VmHWM")
 	r.lasted = time.Since(began)
-	r.during, r.median, r.asked = percentile(during, 99), percentile(during, 50), len(during)
+	r.during, r.median, r.asked, r.floorDuring = percentile(during, 99), percentile(during, 50), len(during), percentile(bare, 99)
 	r.refusal = percentile(refusals, 99)
 	return r
 }
 
 func (r rushed) String() string {
-	return fmt.Sprintf("%v in %v; memory %d MiB, at most %d MiB; a good token waits %v (p50) and %v (p99), %v and %v when idle: %.1fx and %.1fx, asked %d times, and at most %v while the refusals were written; a refusal takes %v (p99)",
+	return fmt.Sprintf("%v in %v; memory %d MiB, at most %d MiB; a good token waits %v (p50) and %v (p99), %v and %v when idle: %.1fx and %.1fx, asked %d times, and at most %v while the refusals were written; a refusal takes %v (p99); a server that does nothing but answer is waited for %v and %v when idle (p99): %.1fx, of which %.1fx is ours",
 		r.statuses, r.lasted.Round(time.Millisecond), r.base>>10, r.peak>>10, r.median, r.during, r.idleMedian, r.idle,
-		float64(r.median)/float64(r.idleMedian), float64(r.during)/float64(r.idle), r.asked, r.answering, r.refusal)
+		float64(r.median)/float64(r.idleMedian), float64(r.during)/float64(r.idle), r.asked, r.answering, r.refusal,
+		r.floorDuring, r.floorIdle, float64(r.floorDuring)/float64(r.floorIdle), float64(r.during)/float64(r.floorDuring))
+}
+
+// floorMain is a program of its own that answers requests and does nothing else: what it is waited
+// for longer during a rush is what the machine and its load take, this test's own included.
+func floorMain() {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println(l.Addr())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin) // until whoever has started it goes
+		os.Exit(0)
+	}()
+	answer := []byte(`{"valid":true,"claims":{},"subject":"app","expires_at":0}`)
+	_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer) }))
+}
+
+func floorHere(t testing.TB) (addr string) {
+	t.Helper()
+	cmd := exec.Command("floor")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = in.Close()
+		_ = cmd.Wait()
+	})
+	addr, err = bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(addr)
 }
 
 // tokenAt exchanges the API token of the program.
@@ -240,13 +296,15 @@ func TestRE1ARushOfSignIns(t *testing.T) {
 }
 
 // BenchmarkRush reports what a rush of two thousand sign-ins does to good tokens: the ratios of
-// what they wait to what they wait on an idle server. It wants a machine to itself.
+// what they wait to what they wait on an idle server, and to what a server that does nothing but
+// answer is waited for in the same rush, which is what the machine and the load alone take. It wants a machine to itself.
 func BenchmarkRush(b *testing.B) {
 	for b.Loop() {
 		r := rushHere(b, 2000)
 		b.Log(r)
 		b.ReportMetric(float64(r.during)/float64(r.idle), "p99/idle")
 		b.ReportMetric(float64(r.median)/float64(r.idleMedian), "p50/idle")
+		b.ReportMetric(float64(r.during)/float64(r.floorDuring), "p99/floor")
 		b.ReportMetric(float64(r.refusal)/1e6, "ms/refusal-p99")
 		b.ReportMetric(float64(r.peak-r.base)/1024, "MiB-more")
 	}
