@@ -141,7 +141,8 @@ func TestJourneyLockedOutAndRescued(t *testing.T) {
 	d := newDoor(t)
 	admin := d.setUp()
 	id, _, _ := d.newUser(admin, "anna", "editor")
-	w := newChromium(t, strings.TrimPrefix(d.URL, "http://")).window(t)
+	c := newChromium(t, strings.TrimPrefix(d.URL, "http://"))
+	w := c.window(t)
 	w.open(d.URL + "/auth/login?next=%2Fapi%2Fpipelines")
 	for range 5 {
 		w.signIn("anna", "a wrong password")
@@ -161,6 +162,22 @@ func TestJourneyLockedOutAndRescued(t *testing.T) {
 	w.fill("new_password_again", "one of her own")
 	w.press("Change password")
 	w.isAt(d.URL + "/api/pipelines")
+
+	// By pages alone: an administrator sees who is locked, and lets them in again.
+	w.open(d.URL + "/auth/account")
+	w.press("Sign out")
+	for range 5 {
+		d.do("POST", "/api/auth/login", jsonBody(credentialsJSON("anna", "a wrong password"))).want(http.StatusUnauthorized)
+	}
+	rescuer := c.window(t)
+	rescuer.open(d.URL + "/auth/login?next=%2Fauth%2Fadmin")
+	rescuer.signIn("root", rootPassword)
+	rescuer.reads("Locked accounts", "anna")
+	rescuer.shot("locked-accounts")
+	rescuer.press("Unlock anna")
+	rescuer.press("Unlock the account")
+	rescuer.reads("The account is unlocked.")
+	d.signIn("anna", "one of her own")
 }
 
 // TestJourneyInTwoTabs: two tabs of one browser share a session; what one ends the other hears in words.
