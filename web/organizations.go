@@ -10,25 +10,10 @@ func (h *web) orgPath(rest string) string { return h.adminPath("/organizations" 
 
 // showOrganizations lists all organizations.
 func (h *web) showOrganizations(d *desk) error {
-	at := h.orgPath("")
-	l := d.list(at)
-	q, possible, err := l.query()
-	if err != nil {
-		return err
-	}
 	v := placesView{What: "organization", Whats: "organizations", Note: "It has a workspace default. Nobody is in it until you make its first user."}
-	if possible {
-		all, next, err := h.Authority.Organizations(d.r.Context(), d.by, q)
-		if err != nil {
-			return err
-		}
-		for _, o := range all {
-			v.Rows = append(v.Rows, placeRow{o.Name, o.ID, at + "/" + o.ID, stampOf(o.Created)})
-		}
-		l = l.to(next)
-	}
-	v.list = l
-	return h.page(d, http.StatusOK, "places", at, view{Title: "Organizations", Content: v})
+	return showPlaces(h, d, h.orgPath(""), "Organizations", v, h.Authority.Organizations, func(o doorward.Organization) placeRow {
+		return placeRow{Name: o.Name, ID: o.ID, Made: stampOf(o.Created)}
+	})
 }
 
 func (h *web) createOrganization(d *desk) error {

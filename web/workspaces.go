@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net/http"
 
 	"doorward"
@@ -29,28 +30,38 @@ func (l list) query() (q doorward.PlaceQuery, possible bool, err error) {
 
 // showWorkspaces lists the workspaces of an organization.
 func (h *web) showWorkspaces(d *desk) error {
-	at := h.in(d, "/workspaces")
+	v := placesView{What: "workspace", Whats: "workspaces"}
+	if d.by.Role != doorward.Superadmin {
+		v.Note = "You become its member, which ends your sessions: sign in again, and you are in it."
+	}
+	return showPlaces(h, d, h.in(d, "/workspaces"), "Workspaces", v, h.Authority.Workspaces, func(w doorward.Workspace) placeRow {
+		return placeRow{Name: w.Name, ID: w.ID, Made: stampOf(w.Created)}
+	})
+}
+
+// showPlaces shows a page of a list of places, as find finds them and row shows them.
+func showPlaces[P any](h *web, d *desk, at, title string, v placesView,
+	find func(context.Context, doorward.Caller, doorward.PlaceQuery) ([]P, string, error), row func(P) placeRow,
+) error {
 	l := d.list(at)
 	q, possible, err := l.query()
 	if err != nil {
 		return err
 	}
-	v := placesView{What: "workspace", Whats: "workspaces"}
-	if d.by.Role != doorward.Superadmin {
-		v.Note = "You become its member, which ends your sessions: sign in again, and you are in it."
-	}
 	if possible {
-		all, next, err := h.Authority.Workspaces(d.r.Context(), d.by, q)
+		all, next, err := find(d.r.Context(), d.by, q)
 		if err != nil {
 			return err
 		}
-		for _, w := range all {
-			v.Rows = append(v.Rows, placeRow{w.Name, w.ID, at + "/" + w.ID, stampOf(w.Created)})
+		for _, one := range all {
+			shown := row(one)
+			shown.To = at + "/" + shown.ID
+			v.Rows = append(v.Rows, shown)
 		}
 		l = l.to(next)
 	}
 	v.list = l
-	return h.page(d, http.StatusOK, "places", at, view{Title: "Workspaces", Content: v})
+	return h.page(d, http.StatusOK, "places", at, view{Title: title, Content: v})
 }
 
 func (h *web) createWorkspace(d *desk) error {
