@@ -38,7 +38,7 @@ func inWords(e *doorward.Error) problem {
 		return problem{text: sentence(why), field: field}
 	case field == "body":
 		return problem{text: "The form " + why + "."}
-	case strings.HasPrefix(why, "there is "):
+	case label(field) != "" && strings.HasPrefix(why, "there is "):
 		return problem{text: sentence(why), field: field}
 	case label(field) != "":
 		return problem{text: label(field) + " " + why + ".", field: field}
