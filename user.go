@@ -65,7 +65,8 @@ const (
 	tokenPrefix = "tok_" // an API token has no id of its own; this begins the one derived for it
 )
 
-// Census counts enabled users by role.
+// Census counts by role the users who could sign in: those that are enabled and have a password, which who was
+// only invited has not.
 type Census map[Role]int
 
 // KeepsTheTop refuses to let u go when it is the last enabled user of the highest rank

@@ -492,3 +492,18 @@ func TestOperationPagesAreSmall(t *testing.T) {
 	}
 	b.load("/auth/admin").shows("There are more.", "Unlock")
 }
+
+// TestRefusalsOfSuperadminsAreTheirs: a superadmin acts in other organizations too, and what was
+// refused there is nothing for the admins of their own.
+func TestRefusalsOfSuperadminsAreTheirs(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	root := d.setUp()
+	d.newUser(root, "ada", "admin")
+	d.do("POST", "/api/auth/organizations", bearer(root), jsonBody(`{"id":"acme"}`)).want(http.StatusCreated)
+	d.do("POST", "/api/auth/users", bearer(root), header("X-Organization-ID", "acme"), jsonBody(`{"username":"secretly-there","password":"password of x","role":"viewer"}`)).want(http.StatusCreated)
+	d.do("DELETE", "/api/auth/organizations/acme", bearer(root)).want(http.StatusConflict)
+	ada, boss := d.signedIn(t, "ada", "password of ada"), d.signedIn(t, "root", rootPassword)
+	boss.load("/auth/admin/refusals").says(http.StatusOK, "").shows("organization acme cannot be deleted")
+	ada.load("/auth/admin/refusals").says(http.StatusOK, "").hides("acme")
+}

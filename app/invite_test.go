@@ -335,3 +335,22 @@ func TestInviteByCommand(t *testing.T) {
 		t.Errorf("%d entries", len(entries))
 	}
 }
+
+// TestWhoWasOnlyInvitedIsNotTheLast: the last superadmin who can sign in stays one, whoever has
+// been invited to be another and has not come yet.
+func TestWhoWasOnlyInvitedIsNotTheLast(t *testing.T) {
+	onBoth(t, func(t *testing.T, e engine) {
+		d := e.door(t)
+		root := d.setUp()
+		id := d.do("GET", "/api/auth/me", bearer(root)).str("id")
+		boss := d.do("POST", "/api/auth/users", bearer(root), jsonBody(`{"username":"boss","role":"superadmin","invite":true}`)).want(http.StatusCreated)
+		for _, change := range []string{`{"role":"admin"}`, `{"disabled":true}`} {
+			d.do("PATCH", "/api/auth/users/"+id, bearer(root), jsonBody(change)).want(http.StatusConflict)
+		}
+		d.do("DELETE", "/api/auth/users/"+id, bearer(root)).want(http.StatusConflict)
+		link := boss.str("invite.link")
+		_, code, _ := strings.Cut(link, "#code=")
+		d.do("POST", "/api/auth/invite", header("Sec-Fetch-Site", "same-origin"), jsonBody(`{"code":"`+code+`","password":"a password of boss"}`)).want(http.StatusOK)
+		d.do("PATCH", "/api/auth/users/"+id, bearer(root), jsonBody(`{"role":"admin"}`)).want(http.StatusOK)
+	})
+}

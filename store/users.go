@@ -323,15 +323,23 @@ func (t *tx) userAmong(ctx context.Context, id string) (doorward.User, doorward.
 	var role doorward.Role
 	var n int
 	err = t.each(ctx, []any{&role, &n}, func() error {
-		others[role] = n
+		others[role] += n
 		return nil
 	}, `SELECT role, count(*) FROM users WHERE disabled = 0 GROUP BY role`)
+	if err == nil { // two counts, since each then reads an index alone
+		err = t.each(ctx, []any{&role, &n}, func() error {
+			others[role] -= n
+			return nil
+		}, `SELECT role, count(*) FROM users WHERE disabled = 0 AND password = '' GROUP BY role`)
+	}
+	var counted int
+	if err == nil {
+		_, err = t.get(ctx, []any{&counted}, `SELECT count(*) FROM users WHERE id = $1 AND disabled = 0 AND password <> ''`, id)
+	}
 	if err != nil || !found {
 		return doorward.User{}, nil, false, err
 	}
-	if !u.Disabled {
-		others[u.Role]--
-	}
+	others[u.Role] -= counted
 	return u, others, true, nil
 }
 

@@ -9,3 +9,6 @@ CREATE TABLE invites (
 );
 
 CREATE INDEX invites_prune ON invites (expires);
+
+-- Who has not chosen a password yet is nobody who could be left as the last of a rank.
+CREATE INDEX users_invited ON users (role, password) WHERE disabled = 0 AND password = '';
