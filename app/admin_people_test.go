@@ -524,3 +524,30 @@ func TestAdministrationIsSmallAndReadable(t *testing.T) {
 		t.Errorf("in %v", got)
 	}
 }
+
+// TestLeavingAWorkspaceAsksAboutKeys: a change that revokes keys says so on a page of its own, once.
+func TestLeavingAWorkspaceAsksAboutKeys(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	root := d.setUp()
+	d.do("POST", "/api/auth/workspaces", bearer(root), jsonBody(`{"id":"shop"}`)).want(http.StatusCreated)
+	id := d.do("POST", "/api/auth/users", bearer(root), jsonBody(`{"username":"anna","password":"password of anna","role":"editor","workspaces":["default","shop"]}`)).want(http.StatusCreated).str("id")
+	token, _ := d.signIn("anna", "password of anna")
+	key := d.do("POST", "/api/auth/keys", bearer(token), jsonBody(`{"name":"till","role":"viewer","workspace":"shop"}`)).want(http.StatusCreated).str("key")
+	b := d.signedIn(t, "root", rootPassword)
+	at := "/auth/admin/in/default/users/" + id
+	page := b.load(at).says(http.StatusOK, "")
+	fields := fieldsOf("version", page.hidden("version"), "role", "editor", "in-default", "on")
+	asked := b.press(page, at, fields).says(http.StatusOK, "").shows("Take workspaces away?", "The user has an API key in workspaces that they leave.")
+	d.do("GET", "/api/pipelines", apiKey(key)).want(http.StatusOK)
+	sure := url.Values{}
+	for _, name := range []string{"version", "role", "workspaces", "confirmed"} {
+		sure.Set(name, asked.hidden(name))
+	}
+	b.press(asked, at, sure).want(http.StatusSeeOther)
+	d.do("GET", "/api/pipelines", apiKey(key)).want(http.StatusUnauthorized)
+	// With nothing to lose nothing is asked.
+	page = b.load(at)
+	b.press(page, at, fieldsOf("version", page.hidden("version"), "role", "viewer", "in-default", "on")).want(http.StatusSeeOther)
+	b.press(b.load("/auth/admin/in/default/users/new"), "/auth/admin/in/default/users", fieldsOf("username", "bert", "role", "viewer", "how", "invite")).says(http.StatusBadRequest, "The list of workspaces must name at least one.")
+}

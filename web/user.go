@@ -2,6 +2,9 @@ package web
 
 import (
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 
 	"doorward"
 )
@@ -94,7 +97,42 @@ func (h *web) changeUser(d *desk) error {
 		return doorward.Invalid("body", "does not say which state of the account it is about")
 	}
 	c.Version = &version
+	if d.r.PostForm.Get("confirmed") == "" {
+		lost, err := h.lostKeys(d, places)
+		if err != nil {
+			return err
+		}
+		if lost > 0 {
+			return h.askChangeUser(d, role, places, lost)
+		}
+	}
 	return h.changed(d, c, "user-changed")
+}
+
+// lostKeys is how many API keys of the user are in workspaces that they would no longer be in.
+func (h *web) lostKeys(d *desk, places []string) (n int, err error) {
+	keys, _, err := h.Authority.UserKeys(d.r.Context(), d.by, d.r.PathValue("id"), doorward.KeyPlace{}, doorward.MaxKeysOfOne-1)
+	for _, k := range keys {
+		if !slices.Contains(places, k.Workspace) {
+			n++
+		}
+	}
+	return n, err
+}
+
+// askChangeUser asks before a change that revokes keys, which cannot be undone.
+func (h *web) askChangeUser(d *desk, role string, places []string, lost int) error {
+	at := h.in(d, "/users/"+d.r.PathValue("id"))
+	keys := "an API key"
+	if lost > 1 {
+		keys = strconv.Itoa(lost) + " API keys"
+	}
+	return h.ask(d.w, d.r, d.p, at, question{
+		Title:  "Take workspaces away?",
+		Will:   "The user has " + keys + " in workspaces that they leave. What was made there is revoked for good, what uses it needs another, and all sessions of the user end.",
+		Action: at, Button: "Change the account",
+		Hidden: []field{{"version", d.r.PostForm.Get("version")}, {"role", role}, {"workspaces", strings.Join(places, " ")}, {"confirmed", "yes"}},
+	})
 }
 
 // changed changes the user that the path names and goes back to the page.

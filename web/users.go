@@ -162,6 +162,9 @@ func (h *web) newUserPage(d *desk, status int, wrong problem) error {
 func (h *web) createUser(d *desk) error {
 	form := d.r.PostForm
 	n := doorward.NewUser{Username: form.Get("username"), Role: form.Get("role"), Workspaces: chosenWorkspaces(form), MustChange: true}
+	if len(n.Workspaces) == 0 {
+		return doorward.Invalid("workspaces", "must name at least one")
+	}
 	switch form.Get("how") {
 	case "invite":
 		u, i, err := h.Authority.CreateInvited(d.r.Context(), d.by, n)
