@@ -278,6 +278,13 @@ func (r *records) program(addr string) {
 	r.programs[addr] = true
 }
 
+// ended is told that a program is no more: its address may be another's from now on.
+func (r *records) ended(addr string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.programs, addr)
+}
+
 func (r *records) accuse(wrong string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

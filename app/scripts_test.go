@@ -34,6 +34,7 @@ func scriptServer(ts *testscript.TestScript, neg bool, args []string) {
 	rest := make(chan struct{})
 	go func() { defer close(rest); _, _ = io.Copy(io.Discard, stderr) }()
 	ts.Defer(func() {
+		record.ended(addr)
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		<-rest
 		_ = cmd.Wait()

@@ -67,6 +67,10 @@ func serveProgram(t testing.TB, args ...string) *served {
 	})
 	s.addr = <-addr
 	record.program(s.addr)
+	go func() {
+		<-s.over
+		record.ended(s.addr)
+	}()
 	return s
 }
 
