@@ -25,6 +25,9 @@ type chromium struct {
 // lands there and is seen. With "" hosts are where they are.
 func newChromium(t *testing.T, addr string) *chromium {
 	t.Helper()
+	if raceDetector() {
+		t.Skip("pages are looked at without the race detector, which makes minutes of it; the same doors are raced elsewhere")
+	}
 	bin := chromiumProgram()
 	if bin == "" {
 		missing(t, "needs Chromium: apt-get install chromium, or DOORWARD_TEST_CHROMIUM=/path/to/chromium")
