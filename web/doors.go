@@ -2,8 +2,10 @@ package web
 
 import (
 	"cmp"
+	"html/template"
 	"net/http"
 	"slices"
+	"sync"
 
 	"doorward"
 	"doorward/gate"
@@ -23,7 +25,7 @@ type Config struct {
 // web is the room. It is immutable once made.
 type web struct {
 	Config
-	pages  pages
+	pages  func() *template.Template // read when first shown: a table of doors to look at needs none
 	style  asset
 	script asset
 	logo   asset
@@ -38,7 +40,7 @@ func Doors(c Config) []gate.Door {
 		c.MinPassword = doorward.DefaultMinPassword
 	}
 	c.Look.Name = cmp.Or(c.Look.Name, DefaultName)
-	h := &web{Config: c, pages: readPages(), style: newAsset(append(slices.Clip(styleSource), c.Look.Accent.style()...)), script: newAsset(scriptSource)}
+	h := &web{Config: c, pages: sync.OnceValue(readPages), style: newAsset(append(slices.Clip(styleSource), c.Look.Accent.style()...)), script: newAsset(scriptSource)}
 	if c.Look.Logo != nil {
 		h.logo = newAsset(c.Look.Logo.source)
 	}

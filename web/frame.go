@@ -79,7 +79,7 @@ func (h *web) framed(w http.ResponseWriter, r *http.Request, p *gate.Pass, statu
 		v.Done = said[r.URL.Query().Get("done")]
 	}
 	v.Script = h.scriptLink()
-	return h.show(w, status, h.pages.framed[name], v)
+	return h.show(w, status, name, v)
 }
 
 // said is what a page says was done, by the word in its query: no text of anybody else's
@@ -128,10 +128,10 @@ func (h *web) refusedAt(at string) func(http.ResponseWriter, *http.Request, *gat
 		wrong := inWords(e)
 		v := view{Title: refusedTitle(status), Problem: wrong.text, Content: noticeLink{at, "Go back"}}
 		if p.Identity.IsZero() {
-			must(h.show(w, status, h.pages.notice, v))
+			must(h.show(w, status, "notice", v))
 			return
 		}
-		must(h.framed(w, r, p, status, "refused", at, v))
+		must(h.framed(w, r, p, status, "notice", at, v))
 	}
 }
 

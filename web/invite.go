@@ -84,5 +84,5 @@ func (h *web) invitePage(w http.ResponseWriter, r *http.Request, p *gate.Pass, s
 	}
 	v := view{Title: "Choose your password", Problem: wrong.text, Field: wrong.field, Content: form}
 	v.Script = h.scriptLink()
-	return h.show(w, status, h.pages.invite, v)
+	return h.show(w, status, "invite", v)
 }

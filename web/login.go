@@ -64,7 +64,7 @@ func (h *web) loginPage(w http.ResponseWriter, r *http.Request, p *gate.Pass, st
 	if needs, err := h.Authority.NeedsSetup(r.Context()); err == nil && needs {
 		form.Setup = SetupPage(h.Prefix)
 	}
-	return h.show(w, status, h.pages.login, view{Title: "Sign in", Problem: wrong.text, Field: wrong.field, Next: form.Next, Content: form})
+	return h.show(w, status, "login", view{Title: "Sign in", Problem: wrong.text, Field: wrong.field, Next: form.Next, Content: form})
 }
 
 // maxUsername is the longest, in bytes, that the form is filled in with again; a real one

@@ -13,25 +13,10 @@ import (
 //go:embed pages/*.html
 var sources embed.FS
 
-// pages are the templates, each inside the one layout.
-type pages struct {
-	login, setup, password, invite, notice *template.Template
-	framed                                 map[string]*template.Template // of who is signed in, by name
-}
-
-func readPages() pages {
-	page := func(name string) *template.Template {
-		return template.Must(template.ParseFS(sources, "pages/layout.html", "pages/parts.html", "pages/"+name+".html"))
-	}
-	all := pages{login: page("login"), setup: page("setup"), password: page("password"), invite: page("invite"), notice: page("notice"), framed: map[string]*template.Template{}}
-	for _, name := range []string{
-		"account", "sessions", "keys", "key-shown", "activity", "ask", "refused", "welcome",
-		"users", "user-new", "user", "invite-shown", "places", "workspace", "organization",
-		"overview", "routes", "refusals", "audit", "signing",
-	} {
-		all.framed[name] = page(name)
-	}
-	return all
+// readPages reads the templates: each page is called as its file and has the layout's top before it and its
+// bottom after it, so that all share one copy of what they share.
+func readPages() *template.Template {
+	return template.Must(template.ParseFS(sources, "pages/*.html"))
 }
 
 // view is what the layout shows; Content is the page's own.
@@ -84,12 +69,12 @@ func guard(h http.Header) {
 	h.Set("Referrer-Policy", "same-origin")
 }
 
-// show answers with a page.
-func (h *web) show(w http.ResponseWriter, status int, t *template.Template, v view) error {
+// show answers with the page of that name.
+func (h *web) show(w http.ResponseWriter, status int, page string, v view) error {
 	v.Style = h.Prefix + stylePath + "?v=" + h.style.version
 	v.Brand = h.brand()
 	var body bytes.Buffer
-	if err := t.ExecuteTemplate(&body, "layout.html", v); err != nil {
+	if err := h.pages().ExecuteTemplate(&body, page+".html", v); err != nil {
 		return err
 	}
 	header := w.Header()

@@ -60,7 +60,7 @@ func (h *web) passwordRefused(w http.ResponseWriter, r *http.Request, p *gate.Pa
 	wrong := inWords(e)
 	if p.Identity.IsZero() {
 		v := view{Title: passwordTitle, Problem: wrong.text, Content: noticeLink{withNext(h.passwordPath(), next(r, p)), "Try again"}}
-		must(h.show(w, status, h.pages.notice, v))
+		must(h.show(w, status, "notice", v))
 		return
 	}
 	must(h.passwordPage(w, r, p, status, wrong))
@@ -70,7 +70,7 @@ const passwordTitle = "Choose a new password"
 
 func (h *web) passwordPage(w http.ResponseWriter, r *http.Request, p *gate.Pass, status int, wrong problem) error {
 	target := next(r, p)
-	return h.show(w, status, h.pages.password, view{
+	return h.show(w, status, "password", view{
 		Title: passwordTitle, Problem: wrong.text, Field: wrong.field, Next: target,
 		Content: passwordForm{
 			Action: h.passwordPath(), Username: p.Identity.Username, Next: target,

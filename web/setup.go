@@ -89,7 +89,7 @@ func (h *web) setupRefused(w http.ResponseWriter, r *http.Request, _ *gate.Pass,
 	switch {
 	case err != nil:
 		v := view{Title: setupTitle, Problem: wrong.text, Content: noticeLink{SetupPage(h.Prefix), "Try again"}}
-		must(h.show(w, status, h.pages.notice, v))
+		must(h.show(w, status, "notice", v))
 		return
 	case !needs:
 		must(h.isSetUp(w, status, "Somebody is set up here already."))
@@ -106,7 +106,7 @@ func (h *web) setupRefused(w http.ResponseWriter, r *http.Request, _ *gate.Pass,
 
 // isSetUp says that there is nothing to do here.
 func (h *web) isSetUp(w http.ResponseWriter, status int, problem string) error {
-	return h.show(w, status, h.pages.notice, view{
+	return h.show(w, status, "notice", view{
 		Title: "Somebody is set up", Problem: problem, Content: noticeLink{SignInPage(h.Prefix), "Sign in"},
 	})
 }
@@ -130,5 +130,5 @@ func (h *web) setupPage(w http.ResponseWriter, r *http.Request, status int, wron
 	if form.AsksCode {
 		v.Script = h.scriptLink()
 	}
-	return h.show(w, status, h.pages.setup, v)
+	return h.show(w, status, "setup", v)
 }
