@@ -17,6 +17,7 @@ import (
 
 	"doorward"
 	"doorward/gate"
+	"doorward/safe"
 	"doorward/store"
 )
 
@@ -366,7 +367,7 @@ func hostURL(s, examples string, schemes ...string) (*url.URL, error) {
 		return nil, errors.New("must name a host")
 	}
 	if port := u.Port(); port != "" {
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		if !isPort(port) {
 			return nil, errors.New("must have a port from 1 to 65535, or none")
 		}
 	} else if strings.HasSuffix(u.Host, ":") {
@@ -572,7 +573,7 @@ func keyPrefix(s string) (string, error) {
 }
 
 func fileName(s string) (string, error) {
-	if s == "" || s == "." || s == ".." || len(s) > 200 || strings.ContainsAny(s, "/\\\x00") {
+	if !safe.IsFileName(s) {
 		return "", fmt.Errorf("%s is not the name of a file without a directory", shown(s))
 	}
 	return s, nil

@@ -203,7 +203,7 @@ func (c Config) Check() []error {
 			problems = append(problems, fmt.Errorf("trusted_proxies: %s is everyone, who could then claim any address; name your proxies", p))
 		}
 	}
-	if filepath.Base(c.SecretFile) != c.SecretFile || strings.ContainsAny(c.SecretFile, "/\\\x00") || c.SecretFile == ".." {
+	if !safe.IsFileName(c.SecretFile) {
 		problems = append(problems, fmt.Errorf("names.secret_file: %q is not the name of a file without a directory", c.SecretFile))
 	}
 	switch c.ForwardCredentials {

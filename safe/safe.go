@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"doorward"
@@ -30,6 +31,11 @@ type Config struct {
 	// Shared says that others sign on the same database. The secrets are given then, no file
 	// is rotated, and whoever lacks what another signs with does not start.
 	Shared bool
+}
+
+// IsFileName reports whether s can be the name of a file in a data directory, and leads nowhere else.
+func IsFileName(s string) bool {
+	return s != "" && s != "." && s != ".." && len(s) <= 200 && !strings.ContainsAny(s, "/\\\x00")
 }
 
 // Check returns what is wrong with the secrets as they are given, each in one line. No file
