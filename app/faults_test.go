@@ -921,8 +921,7 @@ func (r *faultRun) ask(s step) said {
 	r.seen = ""
 	w := httptest.NewRecorder()
 	h.handler.ServeHTTP(w, q.WithContext(ctx))
-	x := dialogue{method: q.Method, path: q.URL.Path, query: q.URL.Query(), status: w.Code, header: w.Header(), body: w.Body.Bytes()}
-	x.sent.WriteString(fill(s.body))
+	x := dialogue{method: q.Method, path: q.URL.Path, query: q.URL.Query(), sent: copyOf(fill(s.body)), status: w.Code, header: w.Header(), body: w.Body.Bytes()}
 	if law := committedLaw(); law.has(x.path) {
 		if err := law.judge(x); err != nil {
 			r.wrong("%s", x.accusation(err))

@@ -81,13 +81,13 @@ func (j *judge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		j.h.handler.ServeHTTP(w, r)
 		return
 	}
-	seen := dialogue{method: r.Method, path: p, query: r.URL.Query()}
+	seen := dialogue{method: r.Method, path: p, query: r.URL.Query(), sent: new(copied)}
 	on := &onlooker{ResponseWriter: w}
 	if r.ContentLength != 0 {
 		// A copy: net/http knows by the body that it made itself how much of it may be left.
 		r2 := new(http.Request)
 		*r2 = *r
-		r2.Body = &overheard{ReadCloser: r.Body, to: &seen.sent}
+		r2.Body = &overheard{ReadCloser: r.Body, to: seen.sent}
 		r = r2
 	}
 	j.h.handler.ServeHTTP(on, r) // what panics cuts the connection, and is no answer
@@ -108,22 +108,22 @@ type judgingTransport struct{ *http.Transport }
 
 // RoundTrip asks, and judges once the answer has been read.
 func (j judgingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	seen := dialogue{method: r.Method, path: r.URL.Path, query: r.URL.Query()}
+	seen := dialogue{method: r.Method, path: r.URL.Path, query: r.URL.Query(), sent: new(copied)}
 	if !record.isProgram(r.URL.Host) || !committedLaw().has(seen.path) {
 		return j.Transport.RoundTrip(r)
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		r2 := *r
-		r2.Body = &overheard{ReadCloser: r.Body, to: &seen.sent}
+		r2.Body = &overheard{ReadCloser: r.Body, to: seen.sent}
 		r = &r2
 	}
 	res, err := j.Transport.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}
-	body := new(bytes.Buffer)
+	body := new(copied)
 	res.Body = &overheard{ReadCloser: res.Body, to: body, over: func() {
-		seen.status, seen.header, seen.body = res.StatusCode, res.Header, body.Bytes()
+		seen.status, seen.header, seen.body = res.StatusCode, res.Header, body.all()
 		if err := committedLaw().judge(seen); err != nil {
 			record.accuse(seen.accusation(err))
 		}
@@ -171,15 +171,36 @@ func (o *onlooker) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 // overheard is a body of which a copy is kept.
 type overheard struct {
 	io.ReadCloser
-	to   *bytes.Buffer
+	to   *copied
 	over func() // told once, when it has been read to its end; may be nil
+}
+
+// copied is what has been read of a body so far. An answer may be there, and judged, while its
+// request is still being sent.
+type copied struct {
+	mu    sync.Mutex
+	bytes []byte
+}
+
+func copyOf(s string) *copied { return &copied{bytes: []byte(s)} }
+
+func (c *copied) add(p []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.bytes)+len(p) <= mostSeen {
+		c.bytes = append(c.bytes, p...)
+	}
+}
+
+func (c *copied) all() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bytes
 }
 
 func (o *overheard) Read(p []byte) (int, error) {
 	n, err := o.ReadCloser.Read(p)
-	if o.to.Len()+n <= mostSeen {
-		o.to.Write(p[:n])
-	}
+	o.to.add(p[:n])
 	if err == io.EOF && o.over != nil {
 		o.over()
 		o.over = nil
@@ -191,7 +212,7 @@ func (o *overheard) Read(p []byte) (int, error) {
 type dialogue struct {
 	method, path string
 	query        url.Values
-	sent         bytes.Buffer
+	sent         *copied
 	status       int
 	header       http.Header
 	body         []byte
@@ -200,7 +221,7 @@ type dialogue struct {
 
 func (x *dialogue) accusation(err error) string {
 	return fmt.Sprintf("%s %s?%s: %d is not as the OpenAPI document says: %v\nsent: %.500s\nanswer: %.500s",
-		x.method, x.path, x.query.Encode(), x.status, err, x.sent.Bytes(), x.body)
+		x.method, x.path, x.query.Encode(), x.status, err, x.sent.all(), x.body)
 }
 
 // law is an OpenAPI document, compiled. It is safe for concurrent use.
@@ -463,7 +484,7 @@ func (l *law) judge(x dialogue) error {
 		return err
 	}
 	if door.takes != nil {
-		sent, err := jsonschema.UnmarshalJSON(bytes.NewReader(x.sent.Bytes()))
+		sent, err := jsonschema.UnmarshalJSON(bytes.NewReader(x.sent.all()))
 		if err == nil {
 			err = door.takes.Validate(sent)
 		}

@@ -171,8 +171,7 @@ func TestTheJudgeFindsWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	law := lawOf(documentedAPI())
 	good := func() dialogue {
-		x := dialogue{method: "POST", path: "/auth/token", status: http.StatusOK, header: http.Header{}}
-		x.sent.WriteString(`{"client_id":"app","more":1}`)
+		x := dialogue{method: "POST", path: "/auth/token", sent: copyOf(`{"client_id":"app","more":1}`), status: http.StatusOK, header: http.Header{}}
 		x.header.Set("Content-Type", "application/json")
 		x.header.Set("Cache-Control", "no-store")
 		x.header.Set("X-Request-Id", "0123456789abcdef0123")
@@ -202,7 +201,7 @@ func TestTheJudgeFindsWhatIsWrong(t *testing.T) {
 		"a field less":       func(x *dialogue) { x.body = []byte(strings.Replace(string(x.body), "expires_in", "expires", 1)) },
 		"another type":       func(x *dialogue) { x.body = []byte(strings.Replace(string(x.body), "60", `"60"`, 1)) },
 		"no JSON":            func(x *dialogue) { x.body = x.body[1:] },
-		"a request refused":  func(x *dialogue) { x.sent.Reset(); x.sent.WriteString(`{"client_id":"usr_1"}`) },
+		"a request refused":  func(x *dialogue) { x.sent = copyOf(`{"client_id":"usr_1"}`) },
 		"no such door":       func(x *dialogue) { x.path = "/auth/tokens" },
 		"another sentence":   func(x *dialogue) { *x = refused(401, "token is expired") },
 		"no challenge":       func(x *dialogue) { *x = refused(401, "token expired"); x.header.Del("Www-Authenticate") },
