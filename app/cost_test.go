@@ -34,7 +34,7 @@ func countingDoor(t *testing.T, settings ...string) (*door, *faultyStore) {
 	d.http, d.URL = newServer(d.judge, h.settings.Limits, h.log), "http://"+listener.Addr().String()
 	d.still = h.runBeside(t.Context())
 	server := d.http
-	go func() { _ = server.Serve(h.limited(listener)) }()
+	go func() { _ = server.Serve(h.guarded(listener)) }()
 	t.Cleanup(d.stop)
 	return d, counting
 }

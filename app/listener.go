@@ -9,6 +9,10 @@ import (
 	"time"
 )
 
+// guarded is l as clients may use it: with a limit on the connections of one address, and
+// with deadlines that cost little.
+func (h *house) guarded(l net.Listener) net.Listener { return patrolled(h.limited(l)) }
+
 // limited is l with a limit on the connections of one address.
 func (h *house) limited(l net.Listener) net.Listener {
 	s := h.settings
@@ -135,8 +139,11 @@ func (c *countedConn) Close() error {
 }
 
 // CloseWrite lets one direction of a WebSocket end before the other.
-func (c *countedConn) CloseWrite() error {
-	half, ok := c.Conn.(interface{ CloseWrite() error })
+func (c *countedConn) CloseWrite() error { return closeWrite(c.Conn) }
+
+// closeWrite does nothing where that cannot be.
+func closeWrite(conn net.Conn) error {
+	half, ok := conn.(interface{ CloseWrite() error })
 	if !ok {
 		return nil
 	}

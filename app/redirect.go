@@ -16,5 +16,5 @@ func (h *house) redirect(l net.Listener, secure net.Addr) front {
 		// Told how we are reached, we know the port from outside too.
 		to.Otherwise, to.Port = s.PublicURL, s.PublicURL.Port()
 	}
-	return front{newServer(h.metrics.count(to, h.log), s.Limits, h.log), h.limited(l), false}
+	return front{newServer(h.metrics.count(to, h.log), s.Limits, h.log), h.guarded(l), false}
 }

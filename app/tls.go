@@ -146,7 +146,7 @@ func (f front) serve() error {
 func (h *house) entrance(l net.Listener) front {
 	server := newServer(h.handler, h.settings.Limits, h.log)
 	if h.certificate == nil {
-		return front{server, h.limited(l), false}
+		return front{server, h.guarded(l), false}
 	}
 	// Which protocol it is says the handshake (ALPN, RFC 7301); without that it is HTTP/1.1.
 	protocols := new(http.Protocols)
@@ -157,7 +157,7 @@ func (h *house) entrance(l net.Listener) front {
 		MinVersion:     h.settings.TLS.MinVersion, // said, so that no GODEBUG lowers it
 		GetCertificate: h.certificate.get,
 	}
-	return front{server, h.limited(l), true}
+	return front{server, h.guarded(l), true}
 }
 
 // openCertificate reads the certificate to serve with, if there is one.
