@@ -26,8 +26,8 @@ type Config struct {
 	Strip string
 
 	// Timeout is how long the service may take from the end of the request to the first
-	// byte of its answer, and how long it may refuse to take a byte of a request; 0 is 10
-	// minutes. Once it answers it may take as long as it likes.
+	// byte of its answer, and how long, or up to a quarter more, it may refuse to take a byte
+	// of a request; 0 is 10 minutes. Once it answers it may take as long as it likes.
 	Timeout time.Duration
 
 	// Stall is how long a client may take nothing of an answer that is ready for it, and,

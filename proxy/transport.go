@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,7 +27,7 @@ func newTransport(timeout time.Duration, h2c bool) *http.Transport {
 			if err != nil {
 				return nil, err
 			}
-			return &patientConn{Conn: conn, patience: timeout}, nil
+			return &patientConn{Conn: conn, patience: timeout, began: time.Now()}, nil
 		},
 		DisableCompression:     true,
 		MaxIdleConns:           1024,
@@ -56,13 +57,20 @@ func newTransport(timeout time.Duration, h2c bool) *http.Transport {
 type patientConn struct {
 	net.Conn
 	patience time.Duration
+	began    time.Time
+	until    atomic.Int64 // the deadline, in nanoseconds after began; 0 for none yet
 }
 
-// Write is net.Conn's, with patience for a time-out. The deadline is for the socket, so it
-// is counted by the clock of the machine.
+// Write is net.Conn's, with patience for a time-out, or up to a quarter more: the deadline is
+// moved on only when there is less than patience left, since to move one for each request
+// costs as much as to judge it. It is for the socket, so it is counted by the clock of the machine.
 func (c *patientConn) Write(b []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.patience)); err != nil {
-		return 0, err
+	if now := time.Since(c.began); c.until.Load() < int64(now+c.patience) {
+		until := now + c.patience + c.patience/4
+		if err := c.SetWriteDeadline(c.began.Add(until)); err != nil {
+			return 0, err
+		}
+		c.until.Store(int64(until))
 	}
 	return c.Conn.Write(b)
 }
