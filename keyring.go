@@ -94,6 +94,9 @@ func newRingKey(name string, salt []byte, from SigningKey) (ringKey, error) {
 		// never reads a header, so no token chooses its algorithm or its key.
 		header := `{"alg":"HS256","typ":"` + use.typ() + `","kid":"` + key.id + `"}`
 		key.signers[i] = newSigner(base64url.EncodeToString([]byte(header))+".", secret)
+		if use.identifies() {
+			key.signers[i].met = newMetTokens()
+		}
 	}
 	return key, nil
 }
@@ -155,7 +158,8 @@ func KeyID(secret []byte) string {
 type signer struct {
 	header string
 	key    Secret
-	pool   sync.Pool // of *keyedMAC
+	met    *metTokens // nil for a use of which each token is shown once
+	pool   sync.Pool  // of *keyedMAC
 }
 
 func newSigner(header string, key []byte) *signer { return &signer{header: header, key: key} }

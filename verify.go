@@ -28,6 +28,17 @@ func (k *KeyRing) Verify(use Use, token string, now time.Time) (Claims, error) {
 	if end < len(s.header) || token[end] != '.' {
 		return Claims{}, ErrInvalidToken
 	}
+	var hash uint64
+	if s.met != nil {
+		known, h := s.met.get(token)
+		if known != nil {
+			if err := known.inTime(now); err != nil {
+				return Claims{}, err
+			}
+			return *known, nil
+		}
+		hash = h
+	}
 	m := s.get()
 	defer s.put(m)
 	claims, ok := m.open(token, len(s.header), end)
@@ -38,14 +49,25 @@ func (k *KeyRing) Verify(use Use, token string, now time.Time) (Claims, error) {
 	if err := c.judge(plain(claims), use, claims, now); err != nil {
 		return Claims{}, err
 	}
+	if s.met != nil {
+		s.met.add(token, hash, &c)
+	}
 	return c, nil
 }
 
 // judge reads into c, which is empty, the claims of a well-signed token that consist of
 // plain characters, if they do, and judges their times. With an error c means nothing.
 func (c *Claims) judge(isPlain bool, use Use, claims string, now time.Time) error {
+	if !isPlain || !c.parse(use, claims) {
+		return ErrInvalidToken
+	}
+	return c.inTime(now)
+}
+
+// inTime judges the times of a well-signed token.
+func (c *Claims) inTime(now time.Time) error {
 	unix := now.Unix()
-	if !isPlain || !c.parse(use, claims) || c.IssuedAt > unix+maxAhead {
+	if c.IssuedAt > unix+maxAhead {
 		return ErrInvalidToken
 	}
 	if unix >= c.ExpiresAt {
