@@ -21,7 +21,7 @@ type metrics struct {
 	requests requestCounters
 	duration prometheus.Histogram
 	refusals *prometheus.CounterVec
-	inFlight prometheus.Gauge
+	inFlight atomic.Int64 // requests
 	tooMany  prometheus.Counter
 }
 
@@ -38,14 +38,14 @@ func newMetrics(c *certificate) *metrics {
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "doorward_refusals_total", Help: "Requests refused at the door, by the error they were given.",
 		}, []string{"code", "error"}),
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "doorward_http_requests_in_flight", Help: "Requests being answered now, streams included.",
-		}),
 		tooMany: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "doorward_connections_refused_total", Help: "Connections closed at once because their address had too many.",
 		}),
 	}
-	m.registry.MustRegister(m.requests.vec, m.duration, m.refusals, m.inFlight, m.tooMany,
+	m.registry.MustRegister(m.requests.vec, m.duration, m.refusals, m.tooMany,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "doorward_http_requests_in_flight", Help: "Requests being answered now, streams included.",
+		}, func() float64 { return float64(m.inFlight.Load()) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	if c != nil {
@@ -109,11 +109,11 @@ func (r *requestCounters) of(status int) prometheus.Counter {
 func (m *metrics) count(next http.Handler, log *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		m.inFlight.Inc()
+		m.inFlight.Add(1)
 		c := &countingWriter{ResponseWriter: w}
 		defer func() {
 			took := time.Since(began)
-			m.inFlight.Dec()
+			m.inFlight.Add(-1)
 			m.duration.Observe(took.Seconds())
 			m.requests.of(c.code()).Inc()
 			if log.Enabled(r.Context(), slog.LevelDebug) { // asked first, or the values below would be boxed for nobody

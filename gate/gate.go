@@ -284,7 +284,7 @@ func (g *Gate) scope(r *http.Request, p *Pass) (*http.Request, error) {
 		return r, err
 	}
 	p.form, p.Path = f, f.decoded
-	if (&url.URL{Path: f.decoded}).EscapedPath() != f.escaped {
+	if !f.unreserved && (&url.URL{Path: f.decoded}).EscapedPath() != f.escaped {
 		p.RawPath = f.escaped // url.URL alone would write it in another way
 	}
 	if r.URL.Path == f.decoded && r.URL.RawPath == "" && p.RawPath == "" {

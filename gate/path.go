@@ -16,6 +16,8 @@ type form struct {
 	// opaque is decoded with a NUL for each slash that was encoded: the path as a service
 	// reads it that takes such a slash for data. Empty when there is none.
 	opaque string
+	// unreserved says that it holds nothing that is ever escaped.
+	unreserved bool
 }
 
 // canonicalPath returns the one form of a request's path: the escaped one that is
@@ -40,7 +42,7 @@ func canonicalPath(r *http.Request) (form, error) {
 		return form{}, badPath("must begin with /")
 	}
 	if isCanonical(raw) {
-		return form{escaped: raw, decoded: raw}, nil
+		return form{escaped: raw, decoded: raw, unreserved: true}, nil
 	}
 	var segments, plain []string
 	trailing := false
