@@ -13,6 +13,18 @@ import (
 // orphansEnd lets a process end with the thread that starts it.
 func orphansEnd(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGQUIT }
 
+// memory is a directory whose files lie in memory.
+const memory = "/dev/shm"
+
+// memoryFree is how many bytes can be written there.
+func memoryFree() uint64 {
+	var s syscall.Statfs_t
+	if syscall.Access(memory, 2) != nil || syscall.Statfs(memory, &s) != nil {
+		return 0
+	}
+	return s.Bavail * uint64(s.Bsize)
+}
+
 // children lists the children of process pid.
 func children(pid int) ([]int, error) {
 	files, err := filepath.Glob("/proc/[0-9]*/stat")
