@@ -1190,8 +1190,8 @@ func (s story) withEveryFault(t *testing.T) []string {
 	if s.given != nil {
 		from = plain.began + 1 // other stories have the start
 	}
-	// Each call of each story takes some ten minutes: DOORWARD_TEST_FAULTS=1. Else one in so many has its turn,
-	// others each time; DOORWARD_TEST_FAULTS says in how many.
+	// One call in so many has its turn, others each time; DOORWARD_TEST_FAULTS says in how many.
+	// With 1 it is each, which takes a minute.
 	every, turn := 20, rand.IntN(60)
 	if n, err := strconv.Atoi(os.Getenv("DOORWARD_TEST_FAULTS")); err == nil && n > 0 {
 		every = n
