@@ -39,7 +39,7 @@ func (l *Limits) rows() []setting {
 			help: "how long a connection is kept that asks for nothing",
 			set:  text(&l.IdleTimeout, positive)},
 		{key: "limits.body_timeout", fallback: "20s", metavar: "DURATION",
-			help: "longest that a body for one of our own doors may take to arrive, or our answer to be taken",
+			help: "longest that a body for one of our own doors may take to arrive; our answer may take twice as long to be taken",
 			set:  text(&l.BodyTimeout, positive)},
 		{key: "limits.body_bytes", unset: "no limit", metavar: "SIZE",
 			help: "largest body that goes to the service",

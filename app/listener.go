@@ -9,9 +9,21 @@ import (
 	"time"
 )
 
-// guarded is l as clients may use it: with a limit on the connections of one address, and
-// with deadlines that cost little.
-func (h *house) guarded(l net.Listener) net.Listener { return patrolled(h.limited(l)) }
+// guarded is l as clients may use it: with a limit on the connections of one address, with
+// deadlines that cost little, and by which nobody is cut who takes an answer slowly.
+func (h *house) guarded(l net.Listener) net.Listener { return patrolled(h.limited(steady{l})) }
+
+// steady is a listener of connections that take an answer in small steps.
+type steady struct{ net.Listener }
+
+// Accept waits for a connection.
+func (l steady) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		takeLess(conn)
+	}
+	return conn, err
+}
 
 // limited is l with a limit on the connections of one address.
 func (h *house) limited(l net.Listener) net.Listener {

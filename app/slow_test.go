@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -332,5 +334,49 @@ func TestPT11HostsThatAreNone(t *testing.T) {
 		if got := d.wire(t, "GET /x HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n"+machineKeyLine+"\r\n\r\n").echoed(); got.Host != host {
 			t.Errorf("%q arrives as %q", host, got.Host)
 		}
+	}
+}
+
+// TestWhoReadsSlowlyIsNotCut: an answer of which something is taken all the time does not
+// stand still, however long it takes, and however much the kernel would keep of it.
+func TestWhoReadsSlowlyIsNotCut(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("elsewhere the kernel does not say so early that it can take more")
+	}
+	const size = 24 << 20
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(size))
+		_, _ = w.Write(make([]byte, size))
+	}))
+	t.Cleanup(service.Close)
+	d := newDoor(t, settingsFile(t, "api_tokens: [{token: slow-reader-0123456789, name: slow, role: viewer}]\n"),
+		"upstream="+service.URL, "limits.stall_timeout=2s")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(d.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(conn, "GET /big HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer slow-reader-0123456789\r\n\r\n")
+	body := bufio.NewReaderSize(conn, 4<<10)
+	res, err := http.ReadResponse(body, nil)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%v %v", res, err)
+	}
+	step, slowly := make([]byte, 4<<10), time.NewTicker(40*time.Millisecond) // 100 KiB a second
+	defer slowly.Stop()
+	read := 0
+	for began := time.Now(); time.Since(began) < 10*time.Second; <-slowly.C {
+		n, err := io.ReadFull(res.Body, step)
+		if read += n; err != nil {
+			t.Fatalf("cut after %v and %d bytes: %v", time.Since(began), read, err)
+		}
+	}
+	rest, err := io.Copy(io.Discard, res.Body)
+	if err != nil || int64(read)+rest != size {
+		t.Errorf("%d bytes, %v", int64(read)+rest, err)
 	}
 }

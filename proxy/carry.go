@@ -36,6 +36,10 @@ type Config struct {
 	// in HTTP/2 the stream, which also ends a WebSocket. The second is a 408. A client may be
 	// silent for as long as it likes once the answer has begun.
 	//
+	// A kernel that takes megabytes of an answer, and then no more until it is rid of much of
+	// them, makes who reads slowly look like who has stopped: let the server's listener bound
+	// what lies unsent (TCP_NOTSENT_LOWAT).
+	//
 	// In HTTP/2 a client can also take nothing of the whole connection; the server's
 	// HTTP2Config.WriteByteTimeout must then end that.
 	Stall time.Duration

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package app
+
+import "net"
+
+func takeLess(net.Conn) {}
