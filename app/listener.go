@@ -151,11 +151,8 @@ func (c *countedConn) Close() error {
 }
 
 // CloseWrite lets one direction of a WebSocket end before the other.
-func (c *countedConn) CloseWrite() error { return closeWrite(c.Conn) }
-
-// closeWrite does nothing where that cannot be.
-func closeWrite(conn net.Conn) error {
-	half, ok := conn.(interface{ CloseWrite() error })
+func (c *countedConn) CloseWrite() error {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok {
 		return nil
 	}

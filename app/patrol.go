@@ -1,12 +1,13 @@
 package app
 
 import (
+	"container/list"
 	"net"
 	"sync"
 	"time"
 )
 
-// The deadlines of a connection move some five times for each request: net/http has one for a
+// The deadlines of a connection move some eight times for each request: net/http has one for a
 // head and one for what lies between two requests, we have one for an answer to be taken. To
 // move a timer of the runtime costs more than to judge the request. So they are only noted
 // here, and several times a second somebody goes round all connections and ends what has
@@ -19,7 +20,6 @@ const patrolEvery = 100 * time.Millisecond
 type patrol struct {
 	net.Listener
 	began time.Time
-	every time.Duration
 
 	mu    sync.Mutex
 	rests bool // nobody goes round: there is no connection
@@ -31,11 +31,11 @@ type patrol struct {
 // waits until somebody has been round all of them.
 type beat struct {
 	mu    sync.Mutex
-	first *patrolledConn
+	conns list.List // of *patrolledConn
 }
 
 func patrolled(l net.Listener) *patrol {
-	return &patrol{Listener: l, began: time.Now(), every: patrolEvery, rests: true}
+	return &patrol{Listener: l, began: time.Now(), rests: true}
 }
 
 // Accept waits for a connection.
@@ -50,9 +50,14 @@ func (p *patrol) Accept() (net.Conn, error) {
 func (p *patrol) watch(conn net.Conn) *patrolledConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := &patrolledConn{Conn: conn, patrol: p, beat: &p.beats[p.n%len(p.beats)]}
+	b := &p.beats[p.n%len(p.beats)]
 	p.n++
-	c.beat.add(c)
+	c := &patrolledConn{countedConn: &countedConn{Conn: conn}, patrol: p}
+	e := b.add(c)
+	c.gone = func() {
+		b.remove(e)
+		p.left()
+	}
 	if p.rests {
 		p.rests = false
 		go p.walk()
@@ -62,7 +67,7 @@ func (p *patrol) watch(conn net.Conn) *patrolledConn {
 
 // walk goes round for as long as there are connections, also when nothing is listened for any more.
 func (p *patrol) walk() {
-	tick := time.NewTicker(p.every)
+	tick := time.NewTicker(patrolEvery)
 	defer tick.Stop()
 	for range tick.C {
 		if p.rest() {
@@ -82,46 +87,32 @@ func (p *patrol) rest() bool {
 	return p.rests
 }
 
-func (b *beat) add(c *patrolledConn) {
+func (b *beat) add(c *patrolledConn) *list.Element {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c.next = b.first; c.next != nil {
-		c.next.prev = c
-	}
-	b.first = c
+	return b.conns.PushBack(c)
 }
 
-func (b *beat) remove(c *patrolledConn) {
+func (b *beat) remove(e *list.Element) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c.next != nil {
-		c.next.prev = c.prev
-	}
-	if c.prev != nil {
-		c.prev.next = c.next
-	} else {
-		b.first = c.next
-	}
-	c.prev, c.next = nil, nil
+	b.conns.Remove(e)
 }
 
 func (b *beat) walk(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for c := b.first; c != nil; c = c.next {
-		c.look(now)
+	for e := b.conns.Front(); e != nil; e = e.Next() {
+		e.Value.(*patrolledConn).look(now)
 	}
 }
 
-// patrolledConn is a connection of a patrol.
+// patrolledConn is a connection of a patrol, until it is closed.
 type patrolledConn struct {
-	net.Conn
-	patrol     *patrol
-	beat       *beat
-	prev, next *patrolledConn // held like the beat
+	*countedConn
+	patrol *patrol
 
 	mu          sync.Mutex
-	closed      bool
 	read, write deadline
 }
 
@@ -191,30 +182,8 @@ func (c *patrolledConn) SetDeadline(t time.Time) error {
 	return c.SetWriteDeadline(t)
 }
 
-// Close closes the connection; nobody looks after it any more.
-func (c *patrolledConn) Close() error {
-	err := c.Conn.Close()
-	if c.leaves() {
-		c.beat.remove(c)
-		c.patrol.left()
-	}
-	return err
-}
-
-// leaves is true once.
-func (c *patrolledConn) leaves() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	was := c.closed
-	c.closed = true
-	return !was
-}
-
 func (p *patrol) left() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.n--
 }
-
-// CloseWrite lets one direction of a WebSocket end before the other.
-func (c *patrolledConn) CloseWrite() error { return closeWrite(c.Conn) }

@@ -172,7 +172,7 @@ func TestManyPatrolledConnections(t *testing.T) {
 	}
 	all.Wait()
 	for i := range p.beats {
-		if p.beats[i].first != nil {
+		if p.beats[i].conns.Len() > 0 {
 			t.Error("a connection that is closed is still looked after")
 		}
 	}
