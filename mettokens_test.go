@@ -52,26 +52,6 @@ func TestRememberedTokensSayWhatTheySaid(t *testing.T) {
 	all.Wait()
 }
 
-// TestARememberedTokenIsOfItsUse: what is remembered of one use is nothing to another.
-func TestARememberedTokenIsOfItsUse(t *testing.T) {
-	t.Parallel()
-	k := tokenRing(t)
-	for _, use := range tokenUses {
-		token := k.Sign(use, personClaims())
-		for range 3 {
-			for _, other := range tokenUses {
-				var want error
-				if other != use {
-					want = doorward.ErrInvalidToken
-				}
-				if _, err := k.Verify(other, token, tokenNow); !sameError(err, want) {
-					t.Errorf("of use %d, for use %d: %v", use, other, err)
-				}
-			}
-		}
-	}
-}
-
 // BenchmarkVerifyAgain: by turns, one of 64 tokens that are shown all the time, and one of
 // so many that none is remembered. ratio says how much more the second takes.
 func BenchmarkVerifyAgain(b *testing.B) {

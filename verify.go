@@ -28,16 +28,12 @@ func (k *KeyRing) Verify(use Use, token string, now time.Time) (Claims, error) {
 	if end < len(s.header) || token[end] != '.' {
 		return Claims{}, ErrInvalidToken
 	}
-	var hash uint64
-	if s.met != nil {
-		known, h := s.met.get(token)
-		if known != nil {
-			if err := known.inTime(now); err != nil {
-				return Claims{}, err
-			}
-			return *known, nil
+	known, hash := s.met.get(token)
+	if known != nil {
+		if err := known.inTime(now); err != nil {
+			return Claims{}, err
 		}
-		hash = h
+		return *known, nil
 	}
 	m := s.get()
 	defer s.put(m)
@@ -49,9 +45,7 @@ func (k *KeyRing) Verify(use Use, token string, now time.Time) (Claims, error) {
 	if err := c.judge(plain(claims), use, claims, now); err != nil {
 		return Claims{}, err
 	}
-	if s.met != nil {
-		s.met.add(token, hash, &c)
-	}
+	s.met.add(token, hash, &c)
 	return c, nil
 }
 
