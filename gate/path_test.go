@@ -223,6 +223,12 @@ func holdsForPaths(t failer, doors *Policy, target string) {
 	if !ok {
 		return // net/http has answered 400
 	}
+	if r.URL.User != nil { // "http://name:word@host/": refused whatever its path is
+		if d := decision(doors, r); !strings.HasPrefix(d, "refused: ") {
+			t.Fatalf("%q is %s", target, d)
+		}
+		return
+	}
 	f, err := judgedPath(doors, r)
 	escaped, decoded := f.escaped, f.decoded
 	if err != nil {
@@ -278,7 +284,7 @@ func holdsForPaths(t failer, doors *Policy, target string) {
 	if err != nil || escaped2 != escaped || decoded2 != decoded {
 		t.Fatalf("%q: %q becomes %q, %q, %v", target, escaped, escaped2, decoded2, err)
 	}
-	r.Host, r.URL.User = again.Host, nil // how a host may be written is another question
+	r.Host = again.Host // how a host may be written is another question
 	if a, b := decision(doors, r), decision(doors, again); a != b {
 		t.Fatalf("%q is %s, its canonical form %q is %s", target, a, escaped, b)
 	}
