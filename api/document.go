@@ -192,7 +192,7 @@ func security(row gate.Door) []node {
 	switch {
 	case row.Reads == gate.ReadsNothing:
 		return []node{}
-	case row.Need == doorward.NeedAccessToken || row.Reads == gate.ReadsItself && !row.SameOrigin:
+	case row.Need == doorward.NeedAccessToken || row.Reads == gate.ReadsBearerItself:
 		return []node{with("bearer")}
 	case row.Reads == gate.ReadsItself, row.Need == doorward.NeedPerson:
 		return []node{with("bearer"), with("cookie")}

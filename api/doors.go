@@ -42,7 +42,7 @@ func Doors(c Config) []gate.Door {
 		{Method: post, Pattern: auth + "/refresh", Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: a.refresh},
 		{Method: post, Pattern: auth + "/validate", Reads: gate.ReadsHeaders, Need: doorward.NeedAccessToken, Handle: a.validate},
 		{Method: get, Pattern: auth + "/validate", Reads: gate.ReadsHeaders, Need: doorward.NeedAccessToken, Handle: a.validate},
-		{Method: post, Pattern: auth + "/logout", Reads: gate.ReadsItself, Need: doorward.NeedNothing, Handle: a.revoke},
+		{Method: post, Pattern: auth + "/logout", Reads: gate.ReadsBearerItself, Need: doorward.NeedNothing, Handle: a.revoke},
 		// people
 		{Method: post, Pattern: human + "/login", Reads: gate.ReadsNothing, Need: doorward.NeedNothing, SameOrigin: true, Handle: a.login},
 		{Method: post, Pattern: human + "/logout", Reads: gate.ReadsItself, Need: doorward.NeedNothing, SameOrigin: true, Handle: a.logout},

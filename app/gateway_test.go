@@ -358,7 +358,15 @@ func TestTraceAndConnectAreRefused(t *testing.T) {
 		"TRACE /x HTTP/1.1\r\n", "TRACE /auth/token HTTP/1.1\r\n", "TRACE * HTTP/1.1\r\n", "TRACE /a%2fb HTTP/1.1\r\n",
 		"CONNECT example.com:443 HTTP/1.1\r\n", "CONNECT /x HTTP/1.1\r\n", "CONNECT http://example.com/ HTTP/1.1\r\n",
 	} {
-		d.wire(t, request+"Host: {door}\r\n"+machineKeyLine+"\r\nConnection: close\r\n\r\n").refused(http.StatusMethodNotAllowed, "method not allowed")
+		a := d.wire(t, request+"Host: {door}\r\n"+machineKeyLine+"\r\nConnection: close\r\n\r\n")
+		a.refused(http.StatusMethodNotAllowed, "method not allowed")
+		allow := "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+		if strings.Contains(request, "/auth/token") {
+			allow = "POST"
+		}
+		if got := a.header.Get("Allow"); got != allow {
+			t.Errorf("%q: Allow is %q, want %q", request, got, allow)
+		}
 	}
 	// h2c is a way past every door that reads HTTP/1.1, and is never taken.
 	a := d.wire(t, "GET /x HTTP/1.1\r\nHost: {door}\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n")

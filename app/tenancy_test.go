@@ -91,6 +91,9 @@ func TestOrganizationsAndWorkspaces(t *testing.T) {
 		d.lists(root, orgs+"?search=LTD", "organizations", "id", "acme")
 		d.lists(root, orgs+"?search=%ff", "organizations", "id", "")
 		d.do("PATCH", orgs+"/acme", root, jsonBody(`{"name":"Acme"}`)).want(http.StatusOK).shape(`{"id":"acme","name":"Acme","created":"*"}`)
+		for _, path := range []string{orgs, spaces} { // what comes with the schema
+			created(d.do("PATCH", path+"/default", root, jsonBody(`{"name":"default"}`)).want(http.StatusOK)).shape(`{"id":"default","name":"default","created":"*"}`)
+		}
 		d.lists(root, spaces, "workspaces", "id", "default", inOrg("acme"))
 		created(d.do("POST", spaces, root, inOrg("acme"), jsonBody(`{"id":"lab","name":"The lab"}`)).want(http.StatusCreated)).shape(`{"id":"lab","name":"The lab","created":"*"}`)
 		d.do("PATCH", spaces+"/lab", root, inOrg("acme"), jsonBody(`{"name":"Lab"}`)).want(http.StatusOK).shape(`{"id":"lab","name":"Lab","created":"*"}`)

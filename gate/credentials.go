@@ -15,8 +15,14 @@ const (
 	ReadsNothing Reads = iota + 1 // a stale cookie or token never locks anyone out of it
 	ReadsHeaders                  // Authorization: Bearer and X-API-Key
 	ReadsAll                      // and the session cookie
-	ReadsItself                   // the door's handler judges what is shown, a dead token too
+	ReadsItself                   // the door's handler judges what is shown, a dead token or cookie too
+	ReadsBearerItself             // the same, and it looks at Authorization: Bearer alone
 )
+
+// judgesNothing reports whether the gate judges nothing of what is shown at such a door.
+func (r Reads) judgesNothing() bool {
+	return r == ReadsNothing || r == ReadsItself || r == ReadsBearerItself
+}
 
 // String names it for the table of doors.
 func (r Reads) String() string {
@@ -28,7 +34,9 @@ func (r Reads) String() string {
 	case ReadsAll:
 		return "headers, cookie"
 	case ReadsItself:
-		return "headers or cookie, dead ones too"
+		return "Bearer or cookie, dead ones too"
+	case ReadsBearerItself:
+		return "Bearer, dead ones too"
 	}
 	return "unset"
 }
@@ -38,7 +46,7 @@ func (r Reads) String() string {
 // looked at. Two that claim the same place are an error, since whichever one were taken,
 // somebody else might take the other.
 func (g *Gate) presented(r *http.Request, reads Reads) (p doorward.Presented, present bool, err error) {
-	if reads == ReadsNothing || reads == ReadsItself {
+	if reads.judgesNothing() {
 		return p, false, nil
 	}
 	token, present, err := Bearer(r)

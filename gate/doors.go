@@ -65,7 +65,7 @@ func newDoorTable(doors []Door, prefix string) (*doorTable, error) {
 			return nil, fmt.Errorf("door %s: nobody has said what it needs", name)
 		case d.Reads == 0:
 			return nil, fmt.Errorf("door %s: nobody has said what it reads", name)
-		case (d.Reads == ReadsNothing || d.Reads == ReadsItself) && d.Need != doorward.NeedNothing:
+		case d.Reads.judgesNothing() && d.Need != doorward.NeedNothing:
 			return nil, fmt.Errorf("door %s: needs %s but reads nothing", name, d.Need)
 		case d.Handle == nil:
 			return nil, fmt.Errorf("door %s: nobody answers", name)
@@ -121,6 +121,17 @@ func (p *Policy) find(r *http.Request, f form) (d *Door, allow string, ours bool
 	}
 	setPathValues(r, pattern, path)
 	return d, "", true, nil
+}
+
+// allows names the methods that r's target may be asked by (RFC 9110, section 15.5.6), whatever
+// r's own is.
+func (p *Policy) allows(r *http.Request) string {
+	if f, err := canonicalPath(r); err == nil {
+		if _, allow, _, _ := p.find(r, f); allow != "" {
+			return allow
+		}
+	}
+	return "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
 }
 
 var errMethod = &doorward.Error{Code: doorward.CodeMethod, Message: "method not allowed"}

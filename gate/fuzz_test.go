@@ -71,7 +71,7 @@ func FuzzPresented(f *testing.F) {
 				h[name] = []string{[]string{authorization, key, cookie}[i]}
 			}
 		}
-		for _, reads := range []Reads{ReadsNothing, ReadsItself, ReadsHeaders, ReadsAll} {
+		for _, reads := range []Reads{ReadsNothing, ReadsItself, ReadsBearerItself, ReadsHeaders, ReadsAll} {
 			p, present, err := g.presented(&http.Request{Header: h}, reads)
 			if err != nil && p.Value != "" {
 				t.Fatalf("%v, %v: %+v, and %v", h, reads, p, err)

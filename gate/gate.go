@@ -227,6 +227,9 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request, carry func(http.Res
 	p.rule = ruleForm
 	r, err := g.scope(r, p)
 	if err != nil {
+		if err == errMethod {
+			w.Header().Set("Allow", g.policy.allows(r))
+		}
 		g.refuse(w, r, p, err)
 		return
 	}
@@ -325,7 +328,7 @@ func (g *Gate) openDoor(w http.ResponseWriter, r *http.Request, p *Pass, d *Door
 			return err
 		}
 	}
-	if reads == ReadsItself {
+	if reads == ReadsItself || reads == ReadsBearerItself {
 		_, machine, err := g.presented(r, ReadsHeaders)
 		if err != nil {
 			return err
