@@ -12,11 +12,11 @@ type Reads uint8
 
 // What a door may read.
 const (
-	ReadsNothing Reads = iota + 1 // a stale cookie or token never locks anyone out of it
-	ReadsHeaders                  // Authorization: Bearer and X-API-Key
-	ReadsAll                      // and the session cookie
-	ReadsItself                   // the door's handler judges what is shown, a dead token or cookie too
-	ReadsBearerItself             // the same, and it looks at Authorization: Bearer alone
+	ReadsNothing      Reads = iota + 1 // a stale cookie or token never locks anyone out of it
+	ReadsHeaders                       // Authorization: Bearer and X-API-Key
+	ReadsAll                           // and the session cookie
+	ReadsItself                        // the door's handler judges what is shown, a dead token or cookie too
+	ReadsBearerItself                  // the same, and it looks at Authorization: Bearer alone
 )
 
 // judgesNothing reports whether the gate judges nothing of what is shown at such a door.
