@@ -163,9 +163,9 @@ func TestNoAnswerWaitsForABodyThatNobodyReads(t *testing.T) {
 	}
 }
 
-// TestTheServiceMayAnswerEarly: a body that it does not wait for does not hold the connection.
-func TestTheServiceMayAnswerEarly(t *testing.T) {
-	t.Parallel()
+// hastyService answers 403 to the head of a request and reads nothing of its body before.
+func hastyService(t *testing.T) (address string) {
+	t.Helper()
 	w, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -186,7 +186,13 @@ func TestTheServiceMayAnswerEarly(t *testing.T) {
 			}()
 		}
 	}()
-	d := machineDoor(t, "upstream=http://"+w.Addr().String())
+	return "http://" + w.Addr().String()
+}
+
+// TestTheServiceMayAnswerEarly: a body that it does not wait for does not hold the connection.
+func TestTheServiceMayAnswerEarly(t *testing.T) {
+	t.Parallel()
+	d := machineDoor(t, "upstream="+hastyService(t))
 	for _, framing := range []string{"Content-Length: 10", chunked} {
 		conn := d.dialDoor(t)
 		if _, err := io.WriteString(conn, "POST /x HTTP/1.1\r\nHost: x\r\n"+machineKeyLine+"\r\n"+framing+"\r\n\r\n1"); err != nil {
@@ -194,6 +200,49 @@ func TestTheServiceMayAnswerEarly(t *testing.T) {
 		}
 		if got := closedWithin(t, conn, 0, 15*time.Second); !strings.HasPrefix(got, "HTTP/1.1 403 ") || strings.Count(got, "HTTP/1.1 ") != 1 {
 			t.Errorf("%s: %q", framing, got)
+		}
+	}
+}
+
+// TestAnAnswerBeforeTheEndOfABodyIsRead: who wants the connection closed afterwards, and has sent or still
+// sends a body that nobody reads, gets the answer and an end, not a reset.
+func TestAnAnswerBeforeTheEndOfABodyIsRead(t *testing.T) {
+	t.Parallel()
+	own, _ := gatewayDoor(t, "limits.body_bytes=100KiB")
+	hasty := machineDoor(t, "upstream="+hastyService(t))
+	access, _ := own.exchange(machineToken, "closing")
+	for name, c := range map[string]struct {
+		d            *door
+		head, status string
+		length       int
+	}{
+		"too large at our door":       {own, "POST /auth/refresh", "413", 65 << 10},
+		"too large for the service's": {own, "POST /x\r\n" + machineKeyLine, "413", 101 << 10},
+		"nobody":                      {own, "PUT /x", "401", 65 << 10},
+		"nobody at our door":          {own, "POST /auth/logout", "401", 65 << 10},
+		"no page":                     {own, "POST /auth/nothing", "404", 65 << 10},
+		"no method":                   {own, "DELETE /auth/refresh", "405", 65 << 10},
+		"no path":                     {own, "POST /a%2fb\r\n" + machineKeyLine, "400", 65 << 10},
+		"a door that reads no body":   {own, "POST /auth/validate\r\nAuthorization: Bearer " + access, "200", 65 << 10},
+		"a service that reads none":   {hasty, "POST /x\r\n" + machineKeyLine, "403", 1 << 20},
+	} {
+		for _, version := range []string{"HTTP/1.1\r\nConnection: close", "HTTP/1.0"} {
+			t.Run(name+", "+version[:8], func(t *testing.T) {
+				t.Parallel()
+				line, rest, found := strings.Cut(c.head, "\r\n")
+				if found {
+					rest += "\r\n"
+				}
+				conn := c.d.dialDoor(t)
+				request := fmt.Sprintf("%s %s\r\nHost: x\r\n%sContent-Length: %d\r\n\r\n", line, version, rest, c.length)
+				if _, err := io.WriteString(conn, request+strings.Repeat("x", c.length)); err != nil {
+					t.Fatal(err)
+				}
+				got, err := io.ReadAll(conn)
+				if s := statusLine.FindAllSubmatch(got, -1); len(s) != 1 || string(s[0][1]) != c.status || err != nil {
+					t.Errorf("%.300q, %v", got, err)
+				}
+			})
 		}
 	}
 }

@@ -219,6 +219,8 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request, carry func(http.Res
 	p.idAs[0] = p.RequestID
 	w.Header()["X-Request-Id"] = p.idAs[:]
 	closeOld(w, r)
+	r, answered := watchClosing(w, r)
+	defer answered()
 	if tail, asks := g.asksForward(r); asks {
 		g.forward(w, r, p, tail)
 		return

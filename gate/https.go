@@ -28,6 +28,8 @@ type ToHTTPS struct {
 // ServeHTTP answers a request.
 func (t *ToHTTPS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	closeOld(w, r)
+	r, answered := watchClosing(w, r)
+	defer answered()
 	limitAnswer(w, t.Timeout)
 	limitUnread(w, r)
 	h := w.Header()

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"doorward"
@@ -90,6 +91,53 @@ func limitUnread(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 {
 		limitRest(w, r, unreadTimeout)
 	}
+}
+
+// closingBody is the body of a request after whose answer the connection is to be closed: by
+// the client's word, as each is of HTTP/1.0. net/http then closes it at once, whatever has
+// come or still comes of the body, and the system tells the client of a reset, often before
+// it has read the answer (RFC 9112, section 9.6).
+type closingBody struct {
+	io.ReadCloser
+	ended atomic.Bool
+}
+
+func (b *closingBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.ended.Store(true)
+	}
+	return n, err
+}
+
+// watchClosing returns the request with such a body, and what is to be called after the answer: it
+// has the connection linger where the body was not read to its end. Both do nothing for any other request.
+func watchClosing(w http.ResponseWriter, r *http.Request) (*http.Request, func()) {
+	if !r.Close || r.ProtoMajor != 1 || r.ContentLength == 0 {
+		return r, func() {}
+	}
+	r2 := new(http.Request)
+	*r2 = *r
+	body := &closingBody{ReadCloser: r.Body}
+	r2.Body = body
+	return r2, func() {
+		if !body.ended.Load() {
+			linger(w)
+		}
+	}
+}
+
+// linger has net/http close the connection in two steps, the first for the client to read the answer.
+// It does so by itself for a body over its limit, and for no other word.
+func linger(w http.ResponseWriter) {
+	for {
+		inner, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = inner.Unwrap()
+	}
+	_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0).Read(make([]byte, 1))
 }
 
 // limitRest bounds how long the rest of a request's body may take to arrive. Not every
