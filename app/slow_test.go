@@ -163,7 +163,7 @@ func TestNoAnswerWaitsForABodyThatNobodyReads(t *testing.T) {
 	}
 }
 
-// hastyService answers 403 to the head of a request and reads nothing of its body before.
+// hastyService answers 403 to the head of a request, and reads its body after that.
 func hastyService(t *testing.T) (address string) {
 	t.Helper()
 	w, err := net.Listen("tcp", "127.0.0.1:0")
@@ -179,10 +179,15 @@ func hastyService(t *testing.T) (address string) {
 			}
 			go func() {
 				defer conn.Close()
-				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+				br := bufio.NewReader(conn)
+				for {
+					r, err := http.ReadRequest(br)
+					if err != nil {
+						return
+					}
 					_, _ = io.WriteString(conn, "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+					_, _ = io.Copy(io.Discard, r.Body)
 				}
-				_, _ = io.Copy(io.Discard, conn)
 			}()
 		}
 	}()
