@@ -91,6 +91,13 @@ func (a *Authority) AuditLog(ctx context.Context, by Caller, q AuditQuery) (page
 		return nil, AuditMark{}, ErrForbidden
 	}
 	q.Orgs = by.auditOrgs()
+	since, err := a.auditSince(ctx, by)
+	if err != nil {
+		return nil, AuditMark{}, err
+	}
+	if q.From.Before(since) {
+		q.From = since
+	}
 	limit := q.Limit
 	q.Limit++
 	page, err = a.cfg.Store.Audit(ctx, q)
@@ -111,4 +118,29 @@ func (by Caller) auditOrgs() []string {
 		return []string{by.Org, ""}
 	}
 	return []string{by.Org}
+}
+
+// auditSince is from when on by may know of the log; zero for all of it. An organization's id is
+// free again when it is deleted, and the log stays: what it says of those who had the id
+// before is for superadmins, and for no tenant after them.
+func (a *Authority) auditSince(ctx context.Context, by Caller) (time.Time, error) {
+	if by.Role == Superadmin || by.Org == Default {
+		return time.Time{}, nil
+	}
+	of := []string{by.Org}
+	made, err := a.cfg.Store.Audit(ctx, AuditQuery{Orgs: of, Action: "organization.create", Target: by.Org, Limit: 1})
+	if err != nil {
+		return time.Time{}, Unavailable(err)
+	}
+	if len(made) == 0 {
+		return time.Time{}, nil // so long ago that nothing from before is kept
+	}
+	before, err := a.cfg.Store.Audit(ctx, AuditQuery{Orgs: of, To: made[0].Time, Limit: 1})
+	if err != nil {
+		return time.Time{}, Unavailable(err)
+	}
+	if len(before) == 0 {
+		return time.Time{}, nil
+	}
+	return made[0].Time, nil
 }

@@ -3,7 +3,6 @@ package doorward
 import (
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
 	"encoding/base32"
 	"encoding/base64"
 	"errors"
@@ -96,7 +95,7 @@ type Authority struct {
 
 	hasUsers  atomic.Bool // remembered once true
 	firstUser sync.Mutex  // held by the one who is making the first user
-	setupCode string      // empty when a user existed at start or the door stood open then
+	open      atomic.Bool // the door stood open when that was last read
 }
 
 // New makes an Authority and reads from the store what it must know before the first
@@ -211,16 +210,11 @@ func (a *Authority) start(ctx context.Context) error {
 			return fmt.Errorf("cannot keep that a key or token is configured: %w", err)
 		}
 	}
-	mode, err := a.Mode(ctx)
-	if err != nil {
+	if _, err := a.Mode(ctx); err != nil {
 		return fmt.Errorf("cannot read whether somebody is set up: %w", err)
 	}
-	needsSetup, err := a.NeedsSetup(ctx)
-	if err != nil {
+	if _, err := a.NeedsSetup(ctx); err != nil {
 		return fmt.Errorf("cannot read whether somebody is set up: %w", err)
-	}
-	if needsSetup && mode != ModeOpen {
-		a.setupCode = a.newID()
 	}
 	return nil
 }
@@ -241,14 +235,18 @@ const (
 // Mode reads how the door stands. An error is never evidence that nobody is set up. Once
 // somebody is, it asks the store nothing.
 func (a *Authority) Mode(ctx context.Context) (Mode, error) {
-	if len(a.credentials.byID) > 0 || a.hasUsers.Load() || a.known.size.Load() > 0 {
-		return ModeClosed, nil
+	mode := ModeClosed
+	if len(a.credentials.byID) == 0 && !a.hasUsers.Load() && a.known.size.Load() == 0 {
+		s, err := a.readState(ctx)
+		if err != nil {
+			return 0, err
+		}
+		mode = s.Mode(false, a.cfg.OpenAllowed)
 	}
-	s, err := a.readState(ctx)
-	if err != nil {
-		return 0, err
+	if open := mode == ModeOpen; a.open.Load() != open {
+		a.open.Store(open)
 	}
-	return s.Mode(false, a.cfg.OpenAllowed), nil
+	return mode, nil
 }
 
 // Mode says how the door stands by what is known: whether a key or API token is configured, and whether it
@@ -286,9 +284,14 @@ func (a *Authority) NeedsSetup(ctx context.Context) (bool, error) {
 	return !s.HasUsers, nil
 }
 
-// SetupCode is the one-time code that lets its holder make the first user; empty when a
-// user existed at start or the door stood open. It is for the console alone.
-func (a *Authority) SetupCode() string { return a.setupCode }
+// SetupCode is the one-time code that lets its holder make the first user; empty when there is
+// a user or the door stands open, as far as is known. It is for the console alone.
+func (a *Authority) SetupCode() string {
+	if a.hasUsers.Load() || a.open.Load() {
+		return ""
+	}
+	return a.keys.Load().setupCode()
+}
 
 // mayMakeFirstUser judges what a first-user request carries: nothing is asked where the
 // door stands open, else the setup code or the operator's key. keys are what stands where
@@ -310,7 +313,7 @@ func (a *Authority) mayMakeFirstUser(ctx context.Context, code string, keys []st
 	case mode == ModeOpen:
 		return Identity{}, "in open mode", nil
 	case code != "":
-		if a.setupCode != "" && subtle.ConstantTimeCompare([]byte(code), []byte(a.setupCode)) == 1 {
+		if a.keys.Load().isSetupCode(code, a.cfg.Now()) {
 			return Identity{}, "by the setup code", nil
 		}
 		return Identity{}, "", ErrInvalidToken
@@ -367,10 +370,17 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// newID makes an id of 128 random bits. Where there is no randomness there is nothing to be secure with.
+// idBytes is the length of an id: 128 bits.
+const idBytes = 16
+
+// newID makes an id of random bits. Where there is no randomness there is nothing to be secure with.
 func (a *Authority) newID() string {
-	var b [16]byte
+	var b [idBytes]byte
 	a.random(b[:])
+	return idText(b)
+}
+
+func idText(b [idBytes]byte) string {
 	if b[0]>>2 == 62 {
 		b[0] ^= 0x80 // it would begin with a dash, and on the command line be taken for a flag
 	}

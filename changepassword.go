@@ -32,7 +32,7 @@ func (a *Authority) ChangePassword(ctx context.Context, by Caller, current, next
 	if u.ID != by.Subject {
 		return "", ErrTokenBlacklisted // the name has gone to somebody else: this session's user is no more
 	}
-	hash, err := a.cfg.Hasher.Hash(ctx, next)
+	hash, err := a.cfg.Hasher.HashFor(ctx, by.Address, next)
 	if err != nil {
 		return "", err
 	}
@@ -64,10 +64,13 @@ func (a *Authority) ResetPassword(ctx context.Context, by Caller, id, next strin
 	if err := by.Manages(u); err != nil {
 		return a.refuse(ctx, entry, err)
 	}
+	if err := a.unlimited(ctx, by); err != nil {
+		return a.refuse(ctx, entry, err)
+	}
 	if err := a.cfg.Passwords.Check("new_password", u.Username, next); err != nil {
 		return err
 	}
-	hash, err := a.cfg.Hasher.Hash(ctx, next)
+	hash, err := a.cfg.Hasher.HashFor(ctx, by.Address, next)
 	if err != nil {
 		return err
 	}

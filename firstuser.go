@@ -49,7 +49,7 @@ func (a *Authority) CreateFirstUser(ctx context.Context, by Caller, code string,
 	if a.hasUsers.Load() {
 		return User{}, ErrTokenRequired
 	}
-	hash, err := a.cfg.Hasher.Hash(ctx, n.Password)
+	hash, err := a.cfg.Hasher.HashFor(ctx, by.Address, n.Password)
 	if err != nil {
 		return User{}, err
 	}

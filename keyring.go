@@ -4,6 +4,7 @@ import (
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"hash"
@@ -49,6 +50,7 @@ type KeyRing struct {
 type ringKey struct {
 	id      string
 	until   time.Time
+	setup   string           // what makes the first user
 	signers [lastUse]*signer // by use, from AccessToken on
 }
 
@@ -80,6 +82,11 @@ func newRingKey(name string, salt []byte, from SigningKey) (ringKey, error) {
 		return ringKey{}, err
 	}
 	key := ringKey{id: KeyID(from.Secret), until: from.Until}
+	code, err := hkdf.Key(sha256.New, []byte(from.Secret), salt, "doorward setup code", idBytes)
+	if err != nil {
+		return ringKey{}, errors.New(name + ": cannot derive keys: " + err.Error())
+	}
+	key.setup = idText([idBytes]byte(code))
 	for i := range key.signers {
 		use := Use(i + 1)
 		secret := slices.Clone([]byte(from.Secret))
@@ -106,6 +113,21 @@ func (k *ringKey) signer(use Use) *signer {
 		return nil
 	}
 	return k.signers[use-1]
+}
+
+// setupCode is the code that makes the first user. It is derived, as are the keys of refresh tokens, so that
+// all nodes of an installation say and take the same, and nothing of it is kept.
+func (k *KeyRing) setupCode() string { return k.keys[0].setup }
+
+// isSetupCode reports whether code is that, of a secret that still verifies.
+func (k *KeyRing) isSetupCode(code string, now time.Time) bool {
+	good := 0
+	for i := range k.keys {
+		if until := k.keys[i].until; until.IsZero() || now.Before(until) {
+			good |= subtle.ConstantTimeCompare([]byte(code), []byte(k.keys[i].setup))
+		}
+	}
+	return good == 1
 }
 
 // KeyID returns the ids of the keys that sign: the kid of the current secret, and with key

@@ -24,10 +24,8 @@ func (a *Authority) CreateKey(ctx context.Context, by Caller, n NewKey) (KeyStat
 	case !by.Reaches(k.Workspace):
 		return KeyState{}, nil, Invalid("workspace", keyWorkspaceRule)
 	}
-	if by.Kind != KindUser {
-		if err := a.unlimited(ctx, by); err != nil {
-			return KeyState{}, nil, a.refuse(ctx, by.Audit("key.create", "", k.Words()), err)
-		}
+	if err := a.unlimited(ctx, by); err != nil {
+		return KeyState{}, nil, a.refuse(ctx, by.Audit("key.create", "", k.Words()), err)
 	}
 	k.Org = by.Org
 	if !n.Service {
@@ -47,18 +45,14 @@ func (a *Authority) CreateKey(ctx context.Context, by Caller, n NewKey) (KeyStat
 }
 
 // unlimited refuses a machine whose credential ends, or may be exchanged under some client
-// ids only: a key that it made would be under none of its limits.
+// ids only: a key or a password that it gave out would be under none of its limits.
 func (a *Authority) unlimited(ctx context.Context, by Caller) error {
-	id := by.Credential
-	if id == "" {
-		s, found, err := a.cfg.Store.Session(ctx, by.Session)
-		switch {
-		case err != nil:
-			return Unavailable(err)
-		case !found:
-			return ErrForbidden
-		}
-		id = s.Credential
+	if by.Kind != KindKey && by.Kind != KindClient {
+		return nil
+	}
+	id, err := a.ownCredential(ctx, by)
+	if err != nil {
+		return err
 	}
 	if c, ok := a.credentials.byID[id]; ok {
 		if c.ClientIDs != nil {
@@ -74,6 +68,21 @@ func (a *Authority) unlimited(ctx context.Context, by Caller) error {
 		return ErrForbidden
 	}
 	return nil
+}
+
+// ownCredential is the id of the credential that by came with, or whose session it has.
+func (a *Authority) ownCredential(ctx context.Context, by Caller) (string, error) {
+	if by.Credential != "" {
+		return by.Credential, nil
+	}
+	s, found, err := a.cfg.Store.Session(ctx, by.Session)
+	switch {
+	case err != nil:
+		return "", Unavailable(err)
+	case !found:
+		return "", ErrForbidden
+	}
+	return s.Credential, nil
 }
 
 // Words are k in the audit log.
@@ -225,6 +234,7 @@ type KeyRotation struct {
 	Hash   SecretHash
 	Role   Role
 	Until  time.Time // now or earlier: it is revoked
+	Limit  int       // of keys that the owner may have, should the old one live on; a service key's has none
 }
 
 // RotateKey makes a key with the terms of key id, which lives on for overlap and is dead
@@ -238,6 +248,10 @@ func (a *Authority) RotateKey(ctx context.Context, by Caller, id string, overlap
 	if err != nil {
 		return KeyState{}, KeyState{}, nil, err
 	}
+	entry := by.Audit("key.rotate", id, "to "+k.ID+", overlap "+overlap.String())
+	if err := a.mayRotate(ctx, by, id); err != nil {
+		return KeyState{}, KeyState{}, nil, a.refuse(ctx, entry, err)
+	}
 	rotate := func(old KeyState, now time.Time) (KeyRotation, error) {
 		if err := by.Handles(old); err != nil {
 			return KeyRotation{}, err
@@ -247,7 +261,6 @@ func (a *Authority) RotateKey(ctx context.Context, by Caller, id string, overlap
 		}
 		return old.Rotation(k.ID, k.Prefix, hash, now, overlap)
 	}
-	entry := by.Audit("key.rotate", id, "to "+k.ID+", overlap "+overlap.String())
 	old, next, ended, found, err := a.cfg.Store.RotateKey(context.WithoutCancel(ctx), id, rotate, entry)
 	switch {
 	case err != nil:
@@ -265,6 +278,19 @@ func (a *Authority) RotateKey(ctx context.Context, by Caller, id string, overlap
 	return old, next, secret, nil
 }
 
+// mayRotate refuses a machine with a limited credential any key but that one, whose limits its
+// successor keeps.
+func (a *Authority) mayRotate(ctx context.Context, by Caller, id string) error {
+	if by.Kind != KindKey && by.Kind != KindClient {
+		return nil
+	}
+	own, err := a.ownCredential(ctx, by)
+	if err != nil || own == id {
+		return err
+	}
+	return a.unlimited(ctx, by)
+}
+
 // Rotation is how k is rotated at the time now, if it can be: a key that is no good any
 // more, or that was rotated before, cannot.
 func (k KeyState) Rotation(id, prefix string, hash SecretHash, now time.Time, overlap time.Duration) (KeyRotation, error) {
@@ -274,5 +300,5 @@ func (k KeyState) Rotation(id, prefix string, hash SecretHash, now time.Time, ov
 	case k.Good(now) != nil:
 		return KeyRotation{}, Conflict("the key is not good any more: it has expired, or its owner is disabled or no member of its workspace")
 	}
-	return KeyRotation{ID: id, Prefix: prefix, Hash: hash, Role: k.Ceiling(), Until: now.Add(overlap).Truncate(time.Millisecond)}, nil
+	return KeyRotation{ID: id, Prefix: prefix, Hash: hash, Role: k.Ceiling(), Until: now.Add(overlap).Truncate(time.Millisecond), Limit: MaxKeysOfOne}, nil
 }

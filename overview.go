@@ -41,8 +41,15 @@ func (a *Authority) Overview(ctx context.Context, by Caller) (Overview, error) {
 		return Overview{}, ErrForbidden
 	}
 	o := Overview{Now: a.cfg.Now().UTC()}
-	var err error
-	if o.Hours, err = a.cfg.Store.CountByHour(ctx, by.auditOrgs(), StartOfDay(o.Now).AddDate(0, 0, 1-OverviewDays)); err != nil {
+	from := StartOfDay(o.Now).AddDate(0, 0, 1-OverviewDays)
+	since, err := a.auditSince(ctx, by)
+	if err != nil {
+		return Overview{}, err
+	}
+	if since = since.Add(time.Hour - time.Millisecond).Truncate(time.Hour); from.Before(since) {
+		from = since // the first whole hour
+	}
+	if o.Hours, err = a.cfg.Store.CountByHour(ctx, by.auditOrgs(), from); err != nil {
 		return Overview{}, Unavailable(err)
 	}
 	if o.Locked, err = a.cfg.Store.LockedAccounts(ctx, by.Org, OverviewLocked+1); err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"runtime"
 	"strconv"
 	"strings"
@@ -268,7 +269,12 @@ func (p phc) computation(password string) Argon2 {
 // Hash returns a hash of password under a fresh salt. It judges no policy, but refuses
 // what Verify would never match: more than MaxPassword characters.
 func (h *Hasher) Hash(ctx context.Context, password string) (PasswordHash, error) {
-	slot, err := h.Slot(ctx)
+	return h.HashFor(ctx, netip.Addr{}, password)
+}
+
+// HashFor is Hash for a caller at the address from, by which the turns of those who wait are fair.
+func (h *Hasher) HashFor(ctx context.Context, from netip.Addr, password string) (PasswordHash, error) {
+	slot, err := h.SlotFor(ctx, from)
 	if err != nil {
 		return "", err
 	}

@@ -16,7 +16,7 @@ func (a *Authority) CreateUser(ctx context.Context, by Caller, n NewUser) (User,
 		return User{}, err
 	}
 	u.MustChange = n.MustChange
-	hash, err := a.cfg.Hasher.Hash(ctx, n.Password)
+	hash, err := a.cfg.Hasher.HashFor(ctx, by.Address, n.Password)
 	if err != nil {
 		return User{}, err
 	}
@@ -45,6 +45,9 @@ func (a *Authority) userOf(ctx context.Context, by Caller, n NewUser) (User, err
 	}
 	if !by.Role.AtLeast(role) {
 		return User{}, a.refuse(ctx, by.Audit("user.create", "", "role "+string(role)), ErrForbidden)
+	}
+	if err := a.unlimited(ctx, by); err != nil {
+		return User{}, a.refuse(ctx, by.Audit("user.create", "", "role "+string(role)), err)
 	}
 	if len(n.Workspaces) == 0 {
 		n.Workspaces = []string{by.Workspace}
@@ -129,6 +132,10 @@ func (a *Authority) ChangeUser(ctx context.Context, by Caller, id string, c User
 			return User{}, err
 		}
 	}
+	var raises error // why by may raise nobody
+	if c.Role != nil {
+		raises = a.unlimited(ctx, by)
+	}
 	change := func(u User, others Census) (User, error) {
 		if err := by.Manages(u); err != nil {
 			return u, err
@@ -142,6 +149,9 @@ func (a *Authority) ChangeUser(ctx context.Context, by Caller, id string, c User
 		}
 		if !by.Role.AtLeast(next.Role) {
 			return u, ErrForbidden
+		}
+		if raises != nil && next.Role.Rank() > u.Role.Rank() {
+			return u, raises
 		}
 		if c.Disabled != nil {
 			next.Disabled = *c.Disabled

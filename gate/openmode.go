@@ -11,13 +11,23 @@ import (
 
 // forwarding reports whether name is a header by which a proxy gives itself away. In open
 // mode one of them means that the request was not made on this machine, whatever the
-// connection says.
+// connection says. There are more than anybody has listed: what they are made of tells them.
 func forwarding(name string) bool {
+	name = strings.NewReplacer("_", "-", ".", "-").Replace(strings.ToLower(name))
 	switch name {
-	case "Forwarded", "X-Real-Ip", "True-Client-Ip", "X-Client-Ip", "Cf-Connecting-Ip", "Via":
+	case "via", "x-host", "x-envoy-external-address":
 		return true
 	}
-	return strings.HasPrefix(name, "X-Forwarded") // there are more than anybody has listed
+	for _, part := range [...]string{"forward", "x-original-", "x-rewrite-"} {
+		if strings.Contains(name, part) {
+			return true
+		}
+	}
+	switch name[strings.LastIndexByte(name, '-')+1:] {
+	case "ip", "ipv4", "ipv6", "clientip":
+		return true
+	}
+	return false
 }
 
 // openRequest refuses what in open mode could be somebody else's hand on this machine's

@@ -294,6 +294,11 @@ func (s *Store) RotateKey(ctx context.Context, id string, rotate func(old doorwa
 		if err != nil {
 			return err
 		}
+		if !old.Service() && r.Until.After(now) {
+			if err := t.roomForKey(ctx, old.Owner, r.Limit); err != nil {
+				return err
+			}
+		}
 		k := old.Key
 		k.ID, k.Prefix, k.Role, k.Created = r.ID, r.Prefix, r.Role, now
 		if err := t.insertKey(ctx, k, r.Hash); err != nil {
