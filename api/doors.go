@@ -19,8 +19,6 @@ type Config struct {
 	MetricsPath string
 	JWKSPath    string // "": no door of public keys
 	InvitePage  string // where people open invite links
-
-	Running *gate.Running // the door as it stands here
 }
 
 type api struct {

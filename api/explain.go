@@ -40,7 +40,7 @@ func (a *api) explain(w http.ResponseWriter, r *http.Request, p *gate.Pass) erro
 	if err != nil {
 		return err
 	}
-	e, err := a.Running.Explain(r.Context(), p.Caller(r), gate.Question{
+	e, err := p.Running().Explain(r.Context(), p.Caller(r), gate.Question{
 		As: q.Get("as"), Role: q.Get("role"), Org: q.Get("organization"), Workspace: q.Get("workspace"),
 		Host: cmp.Or(q.Get("host"), p.Host), Method: cmp.Or(q.Get("method"), http.MethodGet), Path: q.Get("path"),
 	})
@@ -74,7 +74,7 @@ func (a *api) rules(w http.ResponseWriter, r *http.Request, p *gate.Pass) error 
 	if err != nil {
 		return err
 	}
-	rules, err := a.Running.Rules(p.Caller(r), q.Get("after"), limit)
+	rules, err := p.Running().Rules(p.Caller(r), q.Get("after"), limit)
 	if err != nil {
 		return err
 	}

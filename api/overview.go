@@ -54,7 +54,7 @@ func (a *api) overview(w http.ResponseWriter, r *http.Request, p *gate.Pass) err
 	}
 	body := overviewBody{
 		Now: o.Now.Truncate(time.Second), Hours: []hourBody{}, Locked: []lockedBody{}, MoreLocked: o.More,
-		Health: healthOf(a.Running.Health(r.Context())), OpenToAll: a.Running.Disabled(),
+		Health: healthOf(p.Running().Health(r.Context())), OpenToAll: p.Running().Disabled(),
 	}
 	for _, h := range o.Hours {
 		body.Hours = append(body.Hours, hourBody(h))
@@ -63,11 +63,11 @@ func (a *api) overview(w http.ResponseWriter, r *http.Request, p *gate.Pass) err
 		body.Locked = append(body.Locked, lockedBody{l.User.ID, l.User.Username, l.Until.UTC()})
 	}
 	if by.Role == doorward.Superadmin {
-		hours, err := a.Running.Refusals.Hours(by, o.Now)
+		hours, err := p.Running().Refusals.Hours(by, o.Now)
 		if err != nil {
 			return err
 		}
-		body.Refusals = &refusedBody{Since: a.Running.Refusals.Since().UTC(), Hours: []refusedHourBody{}}
+		body.Refusals = &refusedBody{Since: p.Running().Refusals.Since().UTC(), Hours: []refusedHourBody{}}
 		for _, h := range hours {
 			body.Refusals.Hours = append(body.Refusals.Hours, refusedHourBody(h))
 		}
@@ -107,11 +107,11 @@ func (a *api) refusals(w http.ResponseWriter, r *http.Request, p *gate.Pass) err
 	if err != nil {
 		return err
 	}
-	found, err := a.Running.Refusals.Newest(p.Caller(r), q.Get("request_id"), limit)
+	found, err := p.Running().Refusals.Newest(p.Caller(r), q.Get("request_id"), limit)
 	if err != nil {
 		return err
 	}
-	body := refusalsBody{Refusals: []refusedRequestBody{}, Kept: gate.KeptRefusals, Since: a.Running.Refusals.Since().UTC()}
+	body := refusalsBody{Refusals: []refusedRequestBody{}, Kept: gate.KeptRefusals, Since: p.Running().Refusals.Since().UTC()}
 	for _, f := range found {
 		body.Refusals = append(body.Refusals, refusedRequestBody{
 			f.RequestID, f.Time, f.Method, f.Path, f.Rule, f.Status, f.Error, f.Subject, f.Username, string(f.Role), f.Org, f.Client.String(),

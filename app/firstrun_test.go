@@ -168,6 +168,8 @@ func TestOpenModeRefusesForwardedAndForeignRequests(t *testing.T) {
 	for _, name := range []string{
 		"Forwarded", "X-Forwarded-For", "x-forwarded-host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Ssl",
 		"X-Forwarded-Scheme", "X-Forwarded", "X-Real-IP", "True-Client-IP", "X-Client-IP", "CF-Connecting-IP", "Via",
+		"X_Forwarded_For", "X.Forwarded.For", "X-Forward-For", "Client-IP", "X-Cluster-Client-IP", "Fastly-Client-IP", "X-Envoy-External-Address", "X-Originating-IP",
+		"CF-Connecting-IPv6", "CF-Pseudo-IPv4", "X-Azure-ClientIP", "X-Original-Host", "X-Host",
 	} {
 		knock(header(name, "127.0.0.1"), false)
 		knock(header(name, ""), false)
@@ -214,7 +216,7 @@ func TestOpenDoorsReadAndForwardNoCredential(t *testing.T) {
 			}
 			// The client's claims never arrive, ours are empty; its own cookies and Basic are the service's affair.
 			h := d.do("POST", "/anything", header("Cookie", "app=1; brokoli_session=x; theme=dark"), header("Authorization", "Basic eDp5"),
-				header("X-Auth-Role", "superadmin"), header("X-Auth-Kind", "user"), header("X_Forwarded_User", "root"), header("X-Auth-Subject", "usr_1")).received()
+				header("X-Auth-Role", "superadmin"), header("X-Auth-Kind", "user"), header("X_Auth_User", "root"), header("X-Auth-Subject", "usr_1")).received()
 			if got := h.Get("Cookie"); got != "app=1; theme=dark" {
 				t.Errorf("Cookie %q", got)
 			}

@@ -693,6 +693,28 @@ func TestSeveralTabs(t *testing.T) {
 	}
 }
 
+// TestWhoMayNotSeeAPageIsToldSo by a page, which says by what id an administrator finds out why.
+func TestWhoMayNotSeeAPageIsToldSo(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, settingsFile(t, "routes:\n  - {path: /secret, role: admin}\n"))
+	root := d.setUp()
+	d.newUser(root, "ann", "viewer")
+	ann := d.signedIn(t, "ann", "password of ann")
+	a := ann.load("/secret").says(http.StatusForbidden, "You may not do that.")
+	id := a.header.Get("X-Request-Id")
+	if !strings.Contains(a.body, "<code>"+id+"</code>") || !strings.Contains(a.body, `<a href="/auth/account">`) {
+		t.Errorf("the page says neither the request id nor where to go: %s", a.body)
+	}
+	if found := d.signedIn(t, "root", rootPassword).lookUp(id).want(http.StatusOK); !strings.Contains(found.body, "insufficient permissions") {
+		t.Errorf("an administrator finds %s", found.body)
+	}
+	if own := ann.load("/auth/admin/users").says(http.StatusForbidden, "You may not do that."); !strings.Contains(own.body, own.header.Get("X-Request-Id")) {
+		t.Errorf("our own page does not say the request id: %s", own.body)
+	}
+	d.do("GET", "/secret", apiKey("brk_none")).want(http.StatusUnauthorized)
+	d.do("GET", "/secret", bearer(root)).want(http.StatusNotFound) // the sample has no such page
+}
+
 // TestPasswordPage: who must choose a password is led to where it is done, and then on.
 func TestPasswordPage(t *testing.T) {
 	t.Parallel()
@@ -709,7 +731,17 @@ func TestPasswordPage(t *testing.T) {
 	if got := in.sentTo(); got != "/auth/password?next=%2Fapi%2Fpipelines%3Fx%3D1" {
 		t.Errorf("sent to %s", got)
 	}
-	b.load("/api/pipelines").refused(http.StatusForbidden, "password change required")
+	if a := b.load("/api/pipelines?x=1").want(http.StatusSeeOther); a.header.Get("Location") != "/auth/password?next=%2Fapi%2Fpipelines%3Fx%3D1" {
+		t.Errorf("to see a page she is sent to %s", a.header.Get("Location"))
+	}
+	script := func(r *http.Request) { // gets JSON, as programs do
+		for _, c := range b.client.Jar.Cookies(r.URL) {
+			r.AddCookie(c)
+		}
+		r.Header.Set("Sec-Fetch-Mode", "cors")
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+	}
+	d.do("GET", "/api/pipelines", script).refused(http.StatusForbidden, "password change required")
 	form := b.follow(in).says(http.StatusOK, "")
 	for _, want := range []string{"<strong>ann</strong>", "Choose your own before you go on", "At least 8 characters", `autocomplete="new-password"`, `autocomplete="current-password"`} {
 		if !strings.Contains(form.body, want) {

@@ -219,7 +219,7 @@ func (c Config) Check() []error {
 
 // cannotStand says what of the gate would not do: what it stands at, who may come through, and to where browsers are sent.
 func (c Config) cannotStand() (problems []error) {
-	policy, err := gate.NewPolicy(gate.Rules{Doors: c.doors(nil, nil, &api.Health{}), Prefix: c.Prefix, Routes: c.Routes, Upstreams: c.Upstreams, Disabled: c.Disabled})
+	policy, err := gate.NewPolicy(gate.Rules{Doors: c.doors(nil, &api.Health{}), Prefix: c.Prefix, Routes: c.Routes, Upstreams: c.Upstreams, Disabled: c.Disabled})
 	if err != nil {
 		return []error{fmt.Errorf("routes: %w", err)}
 	}

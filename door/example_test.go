@@ -51,7 +51,7 @@ func ask(method, url string, lines ...string) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(method, r.URL.Path, res.StatusCode, strings.TrimSpace(string(body)))
+	fmt.Println(strings.TrimSpace(fmt.Sprint(method, " ", r.URL.Path, " ", res.StatusCode, " ", string(body))))
 }
 
 // The first rung: three lines. Until somebody is set up the door is closed; the console says
@@ -236,11 +236,19 @@ func Example() {
 	}
 	ask("GET", server.URL+"/")
 	ask("GET", server.URL+"/", "Authorization: Bearer "+signedIn.AccessToken)
+	for _, page := range []string{"/api/auth/overview", "/api/auth/refusals", "/api/auth/routes", "/api/auth/explain?path=/x", "/auth/admin"} { // what administrators look at
+		ask("HEAD", server.URL+page, "Authorization: Bearer "+signedIn.AccessToken)
+	}
 	ask("POST", server.URL+"/auth/logout", "Authorization: Bearer "+signedIn.AccessToken)
 	ask("GET", server.URL+"/", "Authorization: Bearer "+signedIn.AccessToken)
 	// Output:
 	// GET / 401 {"error":"token required","status":"error"}
 	// GET / 200 hello, ada (superadmin)
+	// HEAD /api/auth/overview 200
+	// HEAD /api/auth/refusals 200
+	// HEAD /api/auth/routes 200
+	// HEAD /api/auth/explain 200
+	// HEAD /auth/admin 200
 	// POST /auth/logout 200 {"success":true,"message":"token invalidated"}
 	// GET / 401 {"error":"token blacklisted","status":"error"}
 }

@@ -158,8 +158,9 @@ func (d *Door) openGate() (err error) {
 	}
 	d.gate, err = gate.New(gate.Config{
 		Authority: d.authority, Running: running, SignInPage: web.SignInPage(c.Prefix), SetupPage: web.SetupPage(c.Prefix),
+		PasswordPage: web.PasswordPage(c.Prefix), Forbidden: web.Forbidden(c.pages(d.authority)),
 		Rules: gate.Rules{
-			Doors: c.doors(d.authority, running, health), Prefix: c.Prefix,
+			Doors: c.doors(d.authority, health), Prefix: c.Prefix,
 			Routes: c.Routes, Upstreams: c.Upstreams, Disabled: c.Disabled,
 		},
 		CookieName: c.CookieName, CookieDomain: c.CookieDomain, RedirectAllow: c.RedirectAllow, HSTS: ifOn(c.HSTS),
@@ -180,11 +181,11 @@ func (d *Door) openGate() (err error) {
 
 // Doors is the table of all that a door of c answers itself, to look at: nobody stands
 // behind them.
-func (c Config) Doors() []gate.Door { return c.WithDefaults().doors(nil, nil, &api.Health{}) }
+func (c Config) Doors() []gate.Door { return c.WithDefaults().doors(nil, &api.Health{}) }
 
-func (c Config) doors(a *doorward.Authority, running *gate.Running, health *api.Health) []gate.Door {
+func (c Config) doors(a *doorward.Authority, health *api.Health) []gate.Door {
 	their := api.Config{
-		Authority: a, Running: running, Prefix: c.Prefix, CookieName: c.CookieName, Health: health, HealthPath: ifOn(c.HealthPath),
+		Authority: a, Prefix: c.Prefix, CookieName: c.CookieName, Health: health, HealthPath: ifOn(c.HealthPath),
 		InvitePage: web.InvitePage(c.Prefix),
 	}
 	if c.Safe().PublishesKeys() {
@@ -193,9 +194,11 @@ func (c Config) doors(a *doorward.Authority, running *gate.Running, health *api.
 	if c.Metrics != nil {
 		their.Metrics, their.MetricsPath = c.Metrics, ifOn(c.MetricsPath)
 	}
-	return append(api.Doors(their), web.Doors(web.Config{
-		Authority: a, Running: running, Prefix: c.Prefix, CookieName: c.CookieName, MinPassword: c.MinPassword, Behind: c.Behind, Look: c.Look,
-	})...)
+	return append(api.Doors(their), web.Doors(c.pages(a))...)
+}
+
+func (c Config) pages(a *doorward.Authority) web.Config {
+	return web.Config{Authority: a, Prefix: c.Prefix, CookieName: c.CookieName, MinPassword: c.MinPassword, Behind: c.Behind, Look: c.Look}
 }
 
 func ifOn(what string) string {

@@ -34,6 +34,10 @@ type Config struct {
 	ForwardBearer bool
 	// SignInPage is where a browser is sent that must sign in; empty for nowhere.
 	SignInPage string
+	// PasswordPage is where one is sent whose user must choose a password first; empty for nowhere.
+	PasswordPage string
+	// Forbidden answers a browser whose user may not see a page of the service; nil for JSON, as for programs.
+	Forbidden func(http.ResponseWriter, *http.Request, *Pass, *doorward.Error)
 	// SetupPage is where a browser is sent while nobody is set up and the service is closed;
 	// empty for nowhere.
 	SetupPage string
@@ -63,7 +67,7 @@ type Config struct {
 	Log     *slog.Logger
 	Refused func(status int, message string) // told of every refusal, for the metrics
 
-	Running *Running // is told how the door stands, and its Refusals what it refuses; nil for nobody
+	Running *Running // is told how the door stands, and its Refusals what it refuses; nil for one of the gate's own
 }
 
 // Gate is the door. Make one with New; it is an http.Handler and safe for concurrent use.
@@ -122,9 +126,10 @@ func New(c Config) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Running != nil {
-		c.Running.stand(policy)
+	if c.Running == nil {
+		g.Running = new(Running)
 	}
+	g.Running.stand(policy, c.Authority)
 	return g, nil
 }
 
@@ -160,6 +165,7 @@ type Pass struct {
 	rule  string // which rule decided, for the log
 	idAs  [1]string
 	hosts *Hosts // the gate's
+	stood *Running
 
 	stream stream // while it is carried
 }
@@ -201,6 +207,9 @@ func (p *Pass) Caller(r *http.Request) doorward.Caller {
 	}
 }
 
+// Running is the door that the request came to, as it stands in this process.
+func (p *Pass) Running() *Running { return p.stood }
+
 // ServeHTTP is the path of a request. What is admitted to the service behind goes to Config.Carry.
 func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.serve(w, r, g.Carry) }
 
@@ -214,7 +223,7 @@ func (g *Gate) serve(w http.ResponseWriter, r *http.Request, carry func(http.Res
 	o := g.judgeOrigin(r)
 	p := &Pass{
 		carry: carry, RequestID: g.ids.next(), Client: o.client, Peer: o.peer, Forwarded: o.forwarded, Secure: o.secure, Host: o.host, Path: r.URL.Path,
-		hosts: g.hosts,
+		hosts: g.hosts, stood: g.Running,
 	}
 	p.idAs[0] = p.RequestID
 	w.Header()["X-Request-Id"] = p.idAs[:]

@@ -76,10 +76,13 @@ func quality(parameters string) float64 {
 // maxNext is the longest target, in bytes, that somebody is sent back to after signing in.
 const maxNext = 2048
 
-// signInTarget is where a navigation that must sign in is sent: the sign-in page, told
+// signInTarget is where a navigation that must sign in is sent.
+func (g *Gate) signInTarget(r *http.Request, p *Pass) string { return g.ledTo(g.SignInPage, r, p) }
+
+// ledTo is where a navigation is sent that must do something first: to page, told
 // where to go on to afterwards. What was not a mere look at a page is not done again by
 // going there, so it is not named.
-func (g *Gate) signInTarget(r *http.Request, p *Pass) string {
+func (g *Gate) ledTo(page string, r *http.Request, p *Pass) string {
 	next := "/"
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		next = (&url.URL{Path: p.Path, RawPath: p.RawPath, RawQuery: r.URL.RawQuery}).String()
@@ -89,9 +92,9 @@ func (g *Gate) signInTarget(r *http.Request, p *Pass) string {
 		next = "/"
 	}
 	if at != "" && back == "" || at == "" && next == "/" {
-		return at + g.SignInPage
+		return at + page
 	}
-	return at + g.SignInPage + "?next=" + url.QueryEscape(back+next)
+	return at + page + "?next=" + url.QueryEscape(back+next)
 }
 
 // setupTarget is where a navigation is sent while nobody is set up.

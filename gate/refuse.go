@@ -50,7 +50,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 	}
 	g.Log.LogAttrs(r.Context(), level, "refused", attrs...)
 	g.Refused(status, e.Message)
-	if g.Running != nil {
+	if g.Running != nil { // made by New
 		g.Running.Refusals.keep(g.Authority.Now(), Refusal{
 			RequestID: p.RequestID, Method: r.Method, Path: p.Path, Rule: rule, Status: status, Error: e.Message, Client: p.Client,
 			Subject: p.Identity.Subject, Username: p.Identity.Username, Role: p.Identity.Role, Org: p.Identity.Org,
@@ -71,6 +71,20 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 			return
 		}
 		h.Set("WWW-Authenticate", "Bearer")
+	}
+	// Who is signed in and looks at a page gets one too.
+	if status == http.StatusForbidden && p.door == nil && !program && p.Identity.Kind == doorward.KindUser && navigates(r) {
+		switch {
+		case errors.Is(e, doorward.ErrPasswordChangeRequired):
+			if g.PasswordPage != "" {
+				h.Set("Location", g.ledTo(g.PasswordPage, r, p))
+				w.WriteHeader(http.StatusSeeOther)
+				return
+			}
+		case g.Forbidden != nil:
+			g.Forbidden(w, r, p, e)
+			return
+		}
 	}
 	if g.SetupPage != "" && errors.Is(e, doorward.ErrSetupRequired) && !showsHeader(r) && navigates(r) {
 		h.Del("Retry-After")

@@ -15,11 +15,12 @@ import (
 // Authority knows is the installation's, this is the server's own. Its fields are
 // set before it is given to New; it is safe for concurrent use then.
 type Running struct {
-	Authority *doorward.Authority
-	Refusals  *Refusals
+	Authority *doorward.Authority // nil: the gate's
+	Refusals  *Refusals           // nil: those from now on
 	// Upstreams are the services behind by Rules.Upstreams' index, or the one there is.
 	Upstreams []UpstreamNames
-	Health    func(context.Context) doorward.HealthReport
+	// Health asks how the server is; nil for a report of nothing.
+	Health func(context.Context) doorward.HealthReport
 
 	policy atomic.Pointer[Policy] // set by New
 	dead   func() deadRules       // which rules never decide, found out once
@@ -44,8 +45,17 @@ const TheUpstream = "upstream"
 
 type deadRules struct{ routes, upstreams map[int]string }
 
-// stand lets rn know by what policy the door judges.
-func (rn *Running) stand(p *Policy) {
+// stand lets rn know by what policy the door judges, and gives it what it was not given.
+func (rn *Running) stand(p *Policy, a *doorward.Authority) {
+	if rn.Authority == nil {
+		rn.Authority = a
+	}
+	if rn.Refusals == nil {
+		rn.Refusals = NewRefusals(rn.Authority.Now())
+	}
+	if rn.Health == nil {
+		rn.Health = func(context.Context) doorward.HealthReport { return doorward.HealthReport{} }
+	}
 	rn.policy.Store(p)
 	rn.dead = sync.OnceValue(func() deadRules {
 		var names []string

@@ -2,10 +2,8 @@ package web
 
 import (
 	"cmp"
-	"html/template"
 	"net/http"
 	"slices"
-	"sync"
 
 	"doorward"
 	"doorward/gate"
@@ -19,13 +17,11 @@ type Config struct {
 	Behind      []Service // what is behind the door; nothing: the sample service
 	MinPassword int       // characters, for the hint beside a new password; zero means doorward.DefaultMinPassword
 	Look        Look
-	Running     *gate.Running // the door as it stands here, for its administrators
 }
 
 // web is the room. It is immutable once made.
 type web struct {
 	Config
-	pages  func() *template.Template // read when first shown: a table of doors to look at needs none
 	style  asset
 	script asset
 	logo   asset
@@ -34,17 +30,35 @@ type web struct {
 // SignInPage is where the sign-in page stands, for gate.Config.SignInPage.
 func SignInPage(prefix string) string { return prefix + "/auth/login" }
 
-// Doors is the table of pages, to stand beside that of api.
-func Doors(c Config) []gate.Door {
+// PasswordPage is where people choose a new password, for gate.Config.PasswordPage.
+func PasswordPage(prefix string) string { return prefix + "/auth/password" }
+
+func newWeb(c Config) *web {
 	if c.MinPassword <= 0 {
 		c.MinPassword = doorward.DefaultMinPassword
 	}
 	c.Look.Name = cmp.Or(c.Look.Name, DefaultName)
-	h := &web{Config: c, pages: sync.OnceValue(readPages), style: newAsset(append(slices.Clip(styleSource), c.Look.Accent.style()...)), script: newAsset(scriptSource)}
+	h := &web{Config: c, style: newAsset(append(slices.Clip(styleSource), c.Look.Accent.style()...)), script: newAsset(scriptSource)}
 	if c.Look.Logo != nil {
 		h.logo = newAsset(c.Look.Logo.source)
 	}
-	login, setup, password := SignInPage(c.Prefix), SetupPage(c.Prefix), c.Prefix+"/auth/password"
+	return h
+}
+
+// Forbidden is what tells people in a browser that a page of the service is not for them, for gate.Config.Forbidden.
+func Forbidden(c Config) func(http.ResponseWriter, *http.Request, *gate.Pass, *doorward.Error) {
+	h := newWeb(c)
+	return func(w http.ResponseWriter, r *http.Request, p *gate.Pass, e *doorward.Error) {
+		const status = http.StatusForbidden
+		v := view{Title: refusedTitle(status), Problem: inWords(e).text, Content: noticeLink{h.accountPath(""), "Your account", p.RequestID}}
+		must(h.framed(w, r, p, status, "notice", h.accountPath(""), v))
+	}
+}
+
+// Doors is the table of pages, to stand beside that of api.
+func Doors(c Config) []gate.Door {
+	h := newWeb(c)
+	login, setup, password := SignInPage(c.Prefix), SetupPage(c.Prefix), h.passwordPath()
 	const get, post = http.MethodGet, http.MethodPost
 	doors := []gate.Door{
 		{Method: get, Pattern: login, Reads: gate.ReadsNothing, Need: doorward.NeedNothing, Handle: h.showLogin, Refused: h.loginRefused},

@@ -126,7 +126,7 @@ func (h *web) refusedAt(at string) func(http.ResponseWriter, *http.Request, *gat
 			at = h.accountPath("") // or it would lead back to the refusal
 		}
 		wrong := inWords(e)
-		v := view{Title: refusedTitle(status), Problem: wrong.text, Content: noticeLink{at, "Go back"}}
+		v := view{Title: refusedTitle(status), Problem: wrong.text, Content: noticeLink{at, "Go back", p.RequestID}}
 		if p.Identity.IsZero() {
 			must(h.show(w, status, "notice", v))
 			return

@@ -45,9 +45,9 @@ func (h *web) showOverview(w http.ResponseWriter, r *http.Request, p *gate.Pass)
 	if err != nil {
 		return err
 	}
-	health := h.Running.Health(r.Context())
+	health := p.Running().Health(r.Context())
 	v := overviewView{
-		Organization: h.Authority.Places().Name(by.Org), Version: health.Version, Open: h.Running.Disabled(), Warnings: health.Warnings,
+		Organization: h.Authority.Places().Name(by.Org), Version: health.Version, Open: p.Running().Disabled(), Warnings: health.Warnings,
 		MoreLocked: o.More, Refusals: h.adminPath("/refusals"),
 	}
 	for _, c := range health.Components {
@@ -62,10 +62,10 @@ func (h *web) showOverview(w http.ResponseWriter, r *http.Request, p *gate.Pass)
 	}
 	var refused []gate.RefusalCount
 	if by.Role == doorward.Superadmin {
-		if refused, err = h.Running.Refusals.Hours(by, o.Now); err != nil {
+		if refused, err = p.Running().Refusals.Hours(by, o.Now); err != nil {
 			return err
 		}
-		v.Since = stampOf(h.Running.Refusals.Since())
+		v.Since = stampOf(p.Running().Refusals.Since())
 	}
 	v.Spans = []spanView{
 		spanOf("hours", "The last 24 hours", spansUntil(o.Now, 24, time.Hour, "2 Jan 15:04"), o.Hours, refused, by.Role == doorward.Superadmin),

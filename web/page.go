@@ -8,16 +8,18 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 //go:embed pages/*.html
 var sources embed.FS
 
-// readPages reads the templates: each page is called as its file and has the layout's top before it and its
-// bottom after it, so that all share one copy of what they share.
-func readPages() *template.Template {
+// pages reads the templates, when one is first shown: a table of doors to look at needs none.
+// Each page is called as its file and has the layout's top before it and its bottom after it, so that all
+// share one copy of what they share.
+var pages = sync.OnceValue(func() *template.Template {
 	return template.Must(template.ParseFS(sources, "pages/*.html"))
-}
+})
 
 // view is what the layout shows; Content is the page's own.
 type view struct {
@@ -74,7 +76,7 @@ func (h *web) show(w http.ResponseWriter, status int, page string, v view) error
 	v.Style = h.Prefix + stylePath + "?v=" + h.style.version
 	v.Brand = h.brand()
 	var body bytes.Buffer
-	if err := h.pages().ExecuteTemplate(&body, page+".html", v); err != nil {
+	if err := pages().ExecuteTemplate(&body, page+".html", v); err != nil {
 		return err
 	}
 	header := w.Header()

@@ -17,7 +17,7 @@ type passwordForm struct {
 	Shortest int  // characters
 }
 
-func (h *web) passwordPath() string { return h.Prefix + "/auth/password" }
+func (h *web) passwordPath() string { return PasswordPage(h.Prefix) }
 
 // showPassword shows the form.
 func (h *web) showPassword(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
@@ -59,7 +59,7 @@ func (h *web) password(w http.ResponseWriter, r *http.Request, p *gate.Pass) err
 func (h *web) passwordRefused(w http.ResponseWriter, r *http.Request, p *gate.Pass, status int, e *doorward.Error) {
 	wrong := inWords(e)
 	if p.Identity.IsZero() {
-		v := view{Title: passwordTitle, Problem: wrong.text, Content: noticeLink{withNext(h.passwordPath(), next(r, p)), "Try again"}}
+		v := view{Title: passwordTitle, Problem: wrong.text, Content: noticeLink{To: withNext(h.passwordPath(), next(r, p)), Text: "Try again"}}
 		must(h.show(w, status, "notice", v))
 		return
 	}
@@ -79,5 +79,6 @@ func (h *web) passwordPage(w http.ResponseWriter, r *http.Request, p *gate.Pass,
 	})
 }
 
-// noticeLink is the one way on from a page that only says something.
-type noticeLink struct{ To, Text string }
+// noticeLink is the one way on from a page that only says something. RequestID is by what an administrator
+// finds what was refused, and why; empty where there is nothing to find.
+type noticeLink struct{ To, Text, RequestID string }

@@ -36,7 +36,7 @@ const maxAsked = 64
 
 // showRefusals looks up why a request was refused, by the id that its answer carries.
 func (h *web) showRefusals(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
-	at, refusals := h.adminPath("/refusals"), h.Running.Refusals
+	at, refusals := h.adminPath("/refusals"), p.Running().Refusals
 	v := refusalsView{Action: at, Kept: gate.KeptRefusals, Since: stampOf(refusals.Since())}
 	v.Asked = strings.TrimSpace(r.URL.Query().Get("request_id"))
 	if len(v.Asked) > maxAsked {

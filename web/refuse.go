@@ -38,8 +38,6 @@ func inWords(e *doorward.Error) problem {
 		return problem{text: sentence(why), field: field}
 	case field == "body":
 		return problem{text: "The form " + why + "."}
-	case label(field) != "" && strings.HasPrefix(why, "there is "):
-		return problem{text: sentence(why), field: field}
 	case label(field) != "":
 		return problem{text: label(field) + " " + why + ".", field: field}
 	}

@@ -45,7 +45,7 @@ func (h *web) routesPage(w http.ResponseWriter, r *http.Request, p *gate.Pass, w
 		Method: cmp.Or(q.Get("method"), http.MethodGet), Path: q.Get("path"),
 	}
 	var err error
-	if v.Rules, err = h.Running.Rules(by, q.Get("after"), rulesAtOnce); err != nil {
+	if v.Rules, err = p.Running().Rules(by, q.Get("after"), rulesAtOnce); err != nil {
 		return err
 	}
 	v.Next = nextPage(at, v.Rules.Next)
@@ -56,7 +56,7 @@ func (h *web) routesPage(w http.ResponseWriter, r *http.Request, p *gate.Pass, w
 				return doorward.Invalid("query", "holds more than anybody asks")
 			}
 		}
-		e, err := h.Running.Explain(r.Context(), by, v.Asked)
+		e, err := p.Running().Explain(r.Context(), by, v.Asked)
 		if refusal := doorward.Refusal(err); err != nil {
 			if refusal.Code == doorward.CodeUnavailable {
 				return err

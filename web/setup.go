@@ -88,7 +88,7 @@ func (h *web) setupRefused(w http.ResponseWriter, r *http.Request, _ *gate.Pass,
 	wrong := inWords(e)
 	switch {
 	case err != nil:
-		v := view{Title: setupTitle, Problem: wrong.text, Content: noticeLink{SetupPage(h.Prefix), "Try again"}}
+		v := view{Title: setupTitle, Problem: wrong.text, Content: noticeLink{To: SetupPage(h.Prefix), Text: "Try again"}}
 		must(h.show(w, status, "notice", v))
 		return
 	case !needs:
@@ -107,7 +107,7 @@ func (h *web) setupRefused(w http.ResponseWriter, r *http.Request, _ *gate.Pass,
 // isSetUp says that there is nothing to do here.
 func (h *web) isSetUp(w http.ResponseWriter, status int, problem string) error {
 	return h.show(w, status, "notice", view{
-		Title: "Somebody is set up", Problem: problem, Content: noticeLink{SignInPage(h.Prefix), "Sign in"},
+		Title: "Somebody is set up", Problem: problem, Content: noticeLink{To: SignInPage(h.Prefix), Text: "Sign in"},
 	})
 }
 
