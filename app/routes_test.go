@@ -444,6 +444,13 @@ func TestRulesThatCanNeverMatchAreWarnings(t *testing.T) {
   - {path: /e, host: '*.x.example', role: admin}
   - {path: /e, host: a.x.example, role: admin}
   - {path: /e, role: admin}
+  - {path: /p/**, public: true}
+  - {path: /p/secret/**, role: admin}
+  - {path: /q, public: true}
+  - {path: /q/**, role: admin}
+  - {path: /r/, methods: [GET], public: true}
+  - {path: /r/, methods: [GET], role: admin}
+  - {path: /r/, role: admin}
 upstreams:
   - {name: one, url: http://one, path: /x/**}
   - {name: two, url: http://two, path: /x/y}
@@ -456,7 +463,9 @@ upstreams:
 		"routes (F:5): /c/d can never match: /c/* (F:4) takes its requests before it",
 		"routes (F:7): /auth/token can never match: it is answered by this server itself",
 		"routes (F:10): /e can never match: /e (F:9) takes its requests before it",
-		"upstreams (F:14): two can never be asked: one takes its requests before it",
+		"routes (F:13): /p/secret/** is public as it is written: /p/** (F:12) takes its requests before it",
+		"routes (F:17): /r/ is public as it is written: /r/ (F:16) takes its requests before it",
+		"upstreams (F:21): two can never be asked: one takes its requests before it",
 	}
 	var got []string
 	for _, w := range l.warnings {

@@ -319,21 +319,28 @@ func (s *search) among(indexes []int) {
 // other request of this one as well.
 func (m *Matcher) Unreachable(ours func(path string) bool) map[int]int {
 	dead := map[int]int{}
-	for i := range m.patterns {
-		if by, ok := m.takenBy(i, ours); ok {
+	for i, p := range m.patterns {
+		if by, ok := m.takenBy(i, p, ours); ok {
 			dead[i] = by
 		}
 	}
 	return dead
 }
 
+// TakenAsWritten returns which earlier pattern takes the requests of the pattern with this index
+// that are spelled as it is, whatever becomes of those that only a folded one matches.
+func (m *Matcher) TakenAsWritten(index int, ours func(path string) bool) (by int, taken bool) {
+	p := m.patterns[index]
+	p.Fold = false
+	return m.takenBy(index, p, ours)
+}
+
 // Ours is what Unreachable says of a pattern whose requests never come to be matched.
 const Ours = -1
 
-// takenBy returns who takes all of a pattern's requests, if somebody does.
-func (m *Matcher) takenBy(index int, ours func(path string) bool) (by int, taken bool) {
+// takenBy returns who takes all requests for p, the pattern with this index, if somebody does.
+func (m *Matcher) takenBy(index int, p Pattern, ours func(path string) bool) (by int, taken bool) {
 	const fresh = "\x01" // stands in no path
-	p := m.patterns[index]
 	hosts := []string{p.Host}
 	switch below, wild := strings.CutPrefix(p.Host, "*."); {
 	case wild:

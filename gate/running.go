@@ -66,7 +66,7 @@ func (rn *Running) stand(p *Policy, a *doorward.Authority) {
 	})
 }
 
-// NeverMatch says of each route that can never decide, by its index, why.
+// NeverMatch says of each route that can never decide, or none of the requests that it seems to be for, by its index, why.
 func (p *Policy) NeverMatch() map[int]string {
 	all := map[int]string{}
 	for i, by := range p.Unreachable() {
@@ -75,6 +75,16 @@ func (p *Policy) NeverMatch() map[int]string {
 			why = fmt.Sprintf("%s (%s) takes its requests before it", p.Routes[by].Path, p.Routes[by].Name)
 		}
 		all[i] = fmt.Sprintf("%s can never match: %s", p.Routes[i].Path, why)
+	}
+	// A public route minds case and the slash at the end, so one that asks for a role may be left with
+	// nothing but odd spellings of what it is for.
+	for i := range p.Routes {
+		if all[i] != "" || p.Routes[i].Public {
+			continue
+		}
+		if by, taken := p.routes.TakenAsWritten(i, p.doors.owns); taken && by != Ours && p.Routes[by].Public {
+			all[i] = fmt.Sprintf("%s is public as it is written: %s (%s) takes its requests before it", p.Routes[i].Path, p.Routes[by].Path, p.Routes[by].Name)
+		}
 	}
 	return all
 }
