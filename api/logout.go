@@ -25,7 +25,7 @@ func (a *api) revoke(w http.ResponseWriter, r *http.Request, p *gate.Pass) error
 }
 
 // logout is the person's: by token or by cookie, and the cookie goes in any case, even a
-// dead one, since the person wants it gone.
+// dead one or one beside a token, since the person wants it gone.
 func (a *api) logout(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
 	token, machine, err := gate.Bearer(r)
 	if err != nil {
@@ -35,6 +35,9 @@ func (a *api) logout(w http.ResponseWriter, r *http.Request, p *gate.Pass) error
 		err := a.Authority.SignOut(r.Context(), p.Caller(r), doorward.Presented{Via: doorward.FromBearer, Value: token})
 		if err != nil {
 			return err
+		}
+		if _, present, err := gate.Cookie(r, a.CookieName); present || err != nil {
+			gate.SetCookie(w, p, a.CookieName, "", -1)
 		}
 		writeInvalidated(w)
 		return nil

@@ -29,7 +29,7 @@ func (s Settings) doorConfig() frontdoor.Config {
 		MaxHeaders: s.Limits.Headers, BodyTimeout: s.Limits.BodyTimeout, MaxUpload: s.Limits.BodyBytes,
 		Prefix: s.PathPrefix, HealthPath: orOff(s.HealthPath), JWKSPath: orOff(s.JWKSPath), MetricsPath: orOff(s.MetricsPath),
 		CookieName: s.CookieName, KeyPrefix: s.KeyPrefix,
-		Upstreams: patternsOf(s.behind()), Behind: servicesOf(s.behind()), Look: s.Look,
+		Upstreams: patternsOf(s.behind()), Behind: servicesOf(s.behind()), Sample: len(s.behind()) == 0, Look: s.Look,
 	}
 	if s.Assertion != AssertionOff {
 		c.Assertion = doorward.Algorithm(s.Assertion)

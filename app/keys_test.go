@@ -843,6 +843,12 @@ func TestNobodyFillsTheMemoryWithKeys(t *testing.T) {
 	id, _ := d.newKey(root, "viewer", "")
 	d.do("POST", "/api/auth/keys", bearer(root), jsonBody(keyJSON("x", "viewer", ""))).refused(http.StatusConflict, "there are 1000 keys of this owner, and no more may be; remove one first")
 	d.do("POST", "/api/auth/keys", bearer(root), jsonBody(keyJSON("x", "viewer", `"service":true`))).want(http.StatusCreated)
+	// The old key of a rotation lives on, and is one more.
+	rotate := func(id, overlap string) answer {
+		return d.do("POST", "/api/auth/keys/"+id+"/rotate", bearer(root), jsonBody(`{"overlap":"`+overlap+`"}`))
+	}
+	rotate(id, "30d").refused(http.StatusConflict, "there are 1000 keys of this owner, and no more may be; remove one first")
+	id = rotate(id, "0s").want(http.StatusCreated).str("id")
 	d.do("DELETE", "/api/auth/keys/"+id, bearer(root)).want(http.StatusNoContent)
 	d.newKey(root, "viewer", "")
 }
@@ -920,13 +926,34 @@ func TestAMachineRisesAboveNoLimitByKeys(t *testing.T) {
 		}
 		access, _ := d.exchange(service.str("key"), "app")
 		d.do("POST", "/api/auth/keys/"+mine.str("id")+"/rotate", bearer(access), jsonBody(`{}`)).refused(http.StatusForbidden, "insufficient permissions")
+		vi, _ := d.newMember(root, "vi", "viewer", doorward.Default, doorward.Default)
 		const another = `{"name":"another","role":"viewer","service":true}`
 		create(bearer(access), another).want(http.StatusCreated)
 		for _, limit := range []string{`"client_ids":["one"]`, `"expires_in":"1h"`} {
-			key := create(root, `{"name":"limited","role":"admin","service":true,`+limit+`}`).want(http.StatusCreated).str("key")
+			made := create(root, `{"name":"limited","role":"admin","service":true,`+limit+`}`).want(http.StatusCreated)
+			key := made.str("key")
 			create(apiKey(key), another).refused(http.StatusForbidden, "insufficient permissions")
 			access, _ := d.exchange(key, "one")
 			create(bearer(access), another).refused(http.StatusForbidden, "insufficient permissions")
+			// Nor does it give out anything else that would be under none of its limits.
+			for _, by := range []ask{apiKey(key), bearer(access)} {
+				for _, c := range []struct{ method, path, body string }{
+					{"POST", "keys/" + service.str("id") + "/rotate", `{"overlap":"0s"}`},
+					{"POST", "users", `{"username":"eve","password":"a password of hers","role":"viewer"}`},
+					{"POST", "users", `{"username":"eve","role":"viewer","invite":true}`},
+					{"POST", "users/" + vi + "/invite", `{}`},
+					{"POST", "admin-reset-password", `{"user_id":"` + vi + `","new_password":"a password of hers"}`},
+					{"PATCH", "users/" + vi, `{"role":"editor"}`},
+				} {
+					a := d.do(c.method, "/api/auth/"+c.path, by, jsonBody(c.body))
+					a.what += " " + c.body + " by a key with " + limit
+					a.refused(http.StatusForbidden, "insufficient permissions")
+				}
+				d.do("PATCH", "/api/auth/users/"+vi, by, jsonBody(`{"disabled":true}`)).want(http.StatusOK) // which takes away
+			}
+			// Its own successor is as limited.
+			next := d.do("POST", "/api/auth/keys/"+made.str("id")+"/rotate", apiKey(key), jsonBody(`{"overlap":"0s"}`)).want(http.StatusCreated)
+			create(apiKey(next.str("key")), another).refused(http.StatusForbidden, "insufficient permissions")
 		}
 		d.do("POST", "/api/auth/keys/"+service.str("id")+"/rotate", apiKey(machineKey), jsonBody(`{}`)).want(http.StatusCreated)
 	})

@@ -72,6 +72,42 @@ func (d *door) lists(by ask, path, list, field, want string, more ...ask) {
 	}
 }
 
+// TestAnOrganizationsIDIsGivenAnew: what the log says of those who had it before is for no tenant after them.
+func TestAnOrganizationsIDIsGivenAnew(t *testing.T) {
+	onBoth(t, func(t *testing.T, e engine) {
+		d := e.door(t)
+		root := bearer(d.setUp())
+		for _, name := range []string{"first", "second"} {
+			d.orgs(root, map[string][]string{"cust": nil})
+			id, token := d.newMember(root, name+"-admin", "admin", "cust", doorward.Default)
+			d.do("POST", "/api/auth/workspaces", bearer(token), jsonBody(`{"id":"`+name+`-lab"}`)).want(http.StatusCreated)
+			token, _ = d.signIn(name+"-admin", "password of "+name+"-admin") // a member of one more: the session has ended
+			see := func(by ask) string {
+				page := d.do("GET", "/api/auth/audit", by, inOrg("cust")).want(http.StatusOK).body
+				csv := d.do("GET", "/api/auth/audit?format=csv", by, inOrg("cust")).want(http.StatusOK).body
+				asked := d.do("GET", "/api/auth/audit?from=1990-01-01T00:00:00Z&action=workspace.create", by, inOrg("cust")).want(http.StatusOK).body
+				if !strings.Contains(page, name+"-admin") || !strings.Contains(csv, name+"-admin") || !strings.Contains(asked, name+"-lab") {
+					t.Errorf("their own entries are missing: %s", page)
+				}
+				return page + csv + asked
+			}
+			if all := see(bearer(token)); name == "second" && strings.Contains(all, "first-") {
+				t.Errorf("the new tenant reads of the old: %s", all)
+			}
+			if all := see(root); name == "second" && !strings.Contains(all, "first-admin") {
+				t.Error("superadmins do not see the old tenant's entries")
+			}
+			hours := d.do("GET", "/api/auth/overview", bearer(token)).want(http.StatusOK)
+			if n := len(hours.field("hours").([]any)); name == "first" && n == 0 || name == "second" && n != 0 {
+				t.Errorf("%s: the overview counts %d hours: %s", name, n, hours.body)
+			}
+			d.do("DELETE", "/api/auth/users/"+id, root, inOrg("cust")).want(http.StatusNoContent)
+			d.do("DELETE", "/api/auth/workspaces/"+name+"-lab", root, inOrg("cust")).want(http.StatusNoContent)
+			d.do("DELETE", "/api/auth/organizations/cust", root).want(http.StatusNoContent)
+		}
+	})
+}
+
 func TestOrganizationsAndWorkspaces(t *testing.T) {
 	onBoth(t, func(t *testing.T, e engine) {
 		d := e.door(t, "lockout.attempts=100")

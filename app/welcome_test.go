@@ -39,5 +39,16 @@ func TestTheSampleIsSaidToBeOne(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)
 	d.setUp()
-	d.signedIn(t, "root", rootPassword).load("/auth/welcome/service").says(http.StatusOK, "").shows("sample service", "doorward serve --upstream")
+	b := d.signedIn(t, "root", rootPassword)
+	b.load("/auth/welcome/service").says(http.StatusOK, "").shows("sample service", "doorward serve --upstream")
+	b.load("/auth/welcome/ready").says(http.StatusOK, "").shows("doorward serve --upstream")
+	// Where something is guarded already, nobody is told to begin.
+	guarded, _ := gatewayDoor(t)
+	asked := forwardDoor(t, "caddy")
+	for says, d := range map[string]*door{"Whoever is let in reaches:": guarded, "<strong>caddy</strong>": asked} {
+		d.setUp()
+		b := d.signedIn(t, "root", rootPassword)
+		b.load("/auth/welcome/service").says(http.StatusOK, "").shows(says).hides("sample service", "doorward serve")
+		b.load("/auth/welcome/ready").says(http.StatusOK, "").hides("doorward serve")
+	}
 }

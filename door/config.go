@@ -105,6 +105,7 @@ type Config struct {
 	// WarningsNow are those of the health answer that come and go; may be nil.
 	WarningsNow func() []string
 	Behind      []web.Service         // what is behind, for the page after the setup; nothing: what this program itself serves
+	Sample      bool                  // that is a sample, for which people put a service of their own
 	Look        Look                  // how our pages look; nothing: our own
 	Upstreams   []gate.Pattern        // places that Pass.Upstream tells apart, for Carrying
 	Hashing     doorward.HasherConfig // what a password costs; for tests

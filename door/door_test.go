@@ -129,6 +129,7 @@ func TestTheFirstRun(t *testing.T) {
 	is(t, s.Client(), "GET "+s.URL+"/", http.StatusOK, "hello, ada true ada", "Authorization: Bearer "+token)
 	is(t, s.Client(), "GET "+s.URL+"/health", http.StatusOK, `"database","status":"ok"`)
 	is(t, s.Client(), "GET "+s.URL+"/auth/login", http.StatusOK, "<form")
+	is(t, s.Client(), "GET "+s.URL+"/auth/welcome/service", http.StatusOK, "the program that this door is a part of", "Authorization: Bearer "+token)
 	is(t, s.Client(), "GET "+s.URL+"/auth/nothing", http.StatusNotFound, "page not found")
 
 	if _, err := door.Open(t.Context(), config); err == nil || !strings.Contains(err.Error(), "another server is running on the database") {

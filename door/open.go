@@ -198,7 +198,7 @@ func (c Config) doors(a *doorward.Authority, health *api.Health) []gate.Door {
 }
 
 func (c Config) pages(a *doorward.Authority) web.Config {
-	return web.Config{Authority: a, Prefix: c.Prefix, CookieName: c.CookieName, MinPassword: c.MinPassword, Behind: c.Behind, Look: c.Look}
+	return web.Config{Authority: a, Prefix: c.Prefix, CookieName: c.CookieName, MinPassword: c.MinPassword, Behind: c.Behind, Sample: c.Sample, Proxy: c.ForwardAuthProxy, Look: c.Look}
 }
 
 func ifOn(what string) string {

@@ -14,7 +14,9 @@ type Config struct {
 	Authority   *doorward.Authority
 	Prefix      string // before /auth/
 	CookieName  string
-	Behind      []Service // what is behind the door; nothing: the sample service
+	Behind      []Service // what is behind the door; nothing: the sample service, or the program that the door is a part of
+	Sample      bool      // it is the sample service
+	Proxy       string    // that asks the door and carries the requests; empty for none
 	MinPassword int       // characters, for the hint beside a new password; zero means doorward.DefaultMinPassword
 	Look        Look
 }

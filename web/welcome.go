@@ -25,6 +25,8 @@ type welcomeView struct {
 	// Organization is its name now, or what was filled in for it.
 	Organization string
 	Services     []Service
+	Sample       bool
+	Proxy        string
 	Host         string // scheme and host of this server, as the browser knows it
 	Login        string // where programs sign in, on that host
 	Username     string
@@ -37,7 +39,7 @@ const welcomeSteps = 3
 func (h *web) welcomeAt(w http.ResponseWriter, r *http.Request, p *gate.Pass, status, step int, title string, wrong problem) error {
 	v := welcomeView{
 		Step: step, Steps: welcomeSteps, Action: h.welcomePath(""), Organization: h.Authority.Places().Name(p.Identity.Org),
-		Services: h.Behind, Host: p.Origin(), Login: h.Prefix + "/api/auth/login", Username: p.Identity.Username, Keys: h.keysPath(""), Account: h.accountPath(""),
+		Services: h.Behind, Sample: h.Sample && h.Proxy == "", Proxy: h.Proxy, Host: p.Origin(), Login: h.Prefix + "/api/auth/login", Username: p.Identity.Username, Keys: h.keysPath(""), Account: h.accountPath(""),
 	}
 	switch step {
 	case 1:
