@@ -20,6 +20,10 @@ func TestTheDoorsDefaultsAreTheSettings(t *testing.T) {
 		t.Errorf("open mode: the program %v, the library %v", program.OpenAllowed, library.OpenAllowed)
 	}
 	program.OpenAllowed = false
+	if !program.Sample || library.Sample {
+		t.Errorf("the sample service: the program %v, the library %v", program.Sample, library.Sample)
+	}
+	program.Sample = false
 	program = program.WithDefaults() // which fills in what no setting says
 	// What a program gives is no setting, and functions cannot be compared.
 	program.Now, library.Now = nil, nil

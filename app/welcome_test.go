@@ -45,7 +45,7 @@ func TestTheSampleIsSaidToBeOne(t *testing.T) {
 	// Where something is guarded already, nobody is told to begin.
 	guarded, _ := gatewayDoor(t)
 	asked := forwardDoor(t, "caddy")
-	for says, d := range map[string]*door{"Whoever is let in reaches:": guarded, "<strong>caddy</strong>": asked} {
+	for says, d := range map[string]*door{"Whoever is let in reaches:": guarded, "what the proxy, ": asked} {
 		d.setUp()
 		b := d.signedIn(t, "root", rootPassword)
 		b.load("/auth/welcome/service").says(http.StatusOK, "").shows(says).hides("sample service", "doorward serve")
