@@ -190,7 +190,7 @@ func cannotServe(s Settings) []error {
 }
 
 func sampleConfig(s Settings, log *slog.Logger) sample.Config {
-	return sample.Config{Command: s.SampleCommand, Timeout: s.SampleTimeout, Logger: log}
+	return sample.Config{Command: s.SampleCommand, Timeout: s.SampleTimeout, Logger: log, Pages: s.PathPrefix + "/auth"}
 }
 
 // runBeside starts what runs beside the requests; the function returned stops it and waits.

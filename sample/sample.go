@@ -52,6 +52,10 @@ type Config struct {
 	// variables that configure Doorward, since those hold secrets.
 	Env []string
 
+	// Pages is the path below which the door's own pages are, as /auth, for the page that shows who one
+	// is to lead there. Empty: it leads nowhere.
+	Pages string
+
 	Timeout       time.Duration // for one run of the command; 0: 60 s
 	MaxOutput     int64         // bytes that one run, all its steps together, may print; 0: 1 MiB
 	MaxConcurrent int           // commands at once, the others wait their turn; 0: two a core
@@ -73,6 +77,7 @@ const (
 // safe for concurrent use.
 type Service struct {
 	answer    answerer
+	pages     string
 	maxOutput int64
 	now       func() time.Time
 	newID     func() string
@@ -112,6 +117,7 @@ func New(c Config) (*Service, error) {
 
 	s := &Service{
 		answer:    greet,
+		pages:     c.Pages,
 		maxOutput: orElse(c.MaxOutput, defaultMaxOutput),
 		now:       c.Now,
 		newID:     c.NewID,

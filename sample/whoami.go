@@ -55,10 +55,19 @@ func (s *Service) whoami(w http.ResponseWriter, r *http.Request) error {
 
 	type header struct{ Name, Value string }
 	var page struct {
-		Identity []header
-		Examples []string
+		Identity       []header
+		Examples       []string
+		Setup, Account string // where the door's pages are; empty for no link
 	}
 	page.Examples = examples
+	if s.pages != "" {
+		switch received(r, "X-Auth-Kind") {
+		case "anonymous":
+			page.Setup = s.pages + "/setup"
+		case "user":
+			page.Account = s.pages + "/account"
+		}
+	}
 	for _, name := range identityHeaders {
 		page.Identity = append(page.Identity, header{name, received(r, name)})
 	}

@@ -45,6 +45,21 @@ func TestWhoamiShowsWhatTheDoorSaid(t *testing.T) {
 	}
 }
 
+func TestWhoamiLeadsToTheDoorsPages(t *testing.T) {
+	t.Parallel()
+	const setup, account = `<a href="/d/auth/setup">`, `<a href="/d/auth/account">`
+	for kind, want := range map[string]string{"anonymous": setup, "user": account, "key": "", "": ""} {
+		for _, pages := range []string{"/d/auth", ""} {
+			page := open(t, sample.Config{Pages: pages}).do(t, "GET", "/", "", browser, "X-Auth-Kind: "+kind)
+			for _, link := range []string{setup, account} {
+				if got := strings.Contains(page.body, link); got != (link == want && pages != "") {
+					t.Errorf("%q below %q: %s is there: %v", kind, pages, link, got)
+				}
+			}
+		}
+	}
+}
+
 func TestWhoamiOfNobodyListsEveryHeader(t *testing.T) {
 	t.Parallel()
 	h := open(t, sample.Config{})
