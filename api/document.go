@@ -168,8 +168,8 @@ func always(v any) node {
 
 // refused are the statuses with which a door refuses.
 func (o operation) refused(row gate.Door) []int {
-	// The form of a request is judged at every door, and so is its origin in open mode.
-	all := []int{http.StatusBadRequest, http.StatusForbidden, http.StatusRequestHeaderFieldsTooLarge}
+	// The form of a request is judged at every door, a body that none would read too, and so is its origin in open mode.
+	all := []int{http.StatusBadRequest, http.StatusForbidden, http.StatusRequestHeaderFieldsTooLarge, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType}
 	if row.Reads != gate.ReadsNothing {
 		all = append(all, http.StatusSeeOther, http.StatusUnauthorized, http.StatusServiceUnavailable)
 	}
@@ -177,7 +177,7 @@ func (o operation) refused(row gate.Door) []int {
 		all = append(all, http.StatusTooManyRequests) // guesses at a key
 	}
 	if o.takes != nil {
-		all = append(all, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+		all = append(all, http.StatusRequestTimeout)
 	}
 	if strings.Contains(o.pattern, "{") {
 		all = append(all, http.StatusNotFound)

@@ -51,3 +51,28 @@ func TestIN1ABodyThatNeverEndsHoldsNothingUp(t *testing.T) {
 		})
 	}
 }
+
+// TestIN1EveryDoorRefusesWhatNoneReads: by its word alone, also where a door would not read it.
+func TestIN1EveryDoorRefusesWhatNoneReads(t *testing.T) {
+	t.Parallel()
+	d := machineDoor(t)
+	d.setUp()
+	for _, each := range d.house.settings.doorConfig().Doors() {
+		path := strings.NewReplacer("{id}", "x", "{org}", "default", "{user}", "x", "{session}", "x").Replace(each.Pattern)
+		for head, status := range map[string]string{
+			"Content-Length: 65537\r\n\r\n":                                                "413", // which nobody waits for
+			"Content-Length: 10\r\nContent-Encoding: gzip\r\n\r\n0123456789":               "415",
+			"Transfer-Encoding: chunked\r\nContent-Encoding: br, deflate\r\n\r\n0\r\n\r\n": "415",
+		} {
+			conn := d.dialDoor(t)
+			if _, err := fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: x\r\n%s\r\n%s", each.Method, path, machineKeyLine, head); err != nil {
+				t.Fatal(err)
+			}
+			got := make([]byte, len("HTTP/1.1 413"))
+			if _, err := io.ReadFull(conn, got); err != nil || string(got) != "HTTP/1.1 "+status {
+				t.Errorf("%s %s, %s: %s, %v, want %s", each.Method, path, head, got, err, status)
+			}
+			conn.Close()
+		}
+	}
+}

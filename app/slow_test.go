@@ -224,11 +224,11 @@ func TestAnAnswerBeforeTheEndOfABodyIsRead(t *testing.T) {
 		"too large at our door":       {own, "POST /auth/refresh", "413", 65 << 10},
 		"too large for the service's": {own, "POST /x\r\n" + machineKeyLine, "413", 101 << 10},
 		"nobody":                      {own, "PUT /x", "401", 65 << 10},
-		"nobody at our door":          {own, "POST /auth/logout", "401", 65 << 10},
+		"nobody at our door":          {own, "POST /auth/logout", "401", 63 << 10},
 		"no page":                     {own, "POST /auth/nothing", "404", 65 << 10},
 		"no method":                   {own, "DELETE /auth/refresh", "405", 65 << 10},
 		"no path":                     {own, "POST /a%2fb\r\n" + machineKeyLine, "400", 65 << 10},
-		"a door that reads no body":   {own, "POST /auth/validate\r\nAuthorization: Bearer " + access, "200", 65 << 10},
+		"a door that reads no body":   {own, "POST /auth/validate\r\nAuthorization: Bearer " + access, "200", 63 << 10},
 		"a service that reads none":   {hasty, "POST /x\r\n" + machineKeyLine, "403", 1 << 20},
 	} {
 		for _, version := range []string{"HTTP/1.1\r\nConnection: close", "HTTP/1.0"} {

@@ -315,6 +315,9 @@ func (g *Gate) scope(r *http.Request, p *Pass) (*http.Request, error) {
 // openDoor judges a request to one of our own doors and lets it be answered.
 func (g *Gate) openDoor(w http.ResponseWriter, r *http.Request, p *Pass, d *Door) error {
 	p.rule, p.door, p.self = d.name, d, g.self
+	if err := checkBody(r); err != nil {
+		return err
+	}
 	if err := checkQuery(r, d); err != nil {
 		return err
 	}
