@@ -31,6 +31,7 @@ type Door struct {
 	authority *doorward.Authority
 	gate      *gate.Gate
 	warnings  []string
+	announced announced
 	stop      func() // what Open has started; nil after New
 
 	closing sync.Once
@@ -242,8 +243,8 @@ func (d *Door) readable(ctx context.Context) error {
 }
 
 // Run keeps the door up to date until ctx ends: it follows what other processes change, ends
-// streams with their session, writes down when keys were used, and forgets what need not be
-// kept any more. Call it once at a time, beside serving, and let it end after the last request;
+// streams with their session, writes down when keys were used, forgets what need not be
+// kept any more, and lets Announce go on when open mode ends. Call it once at a time, beside serving, and let it end after the last request;
 // Open does so.
 func (d *Door) Run(ctx context.Context) {
 	var all sync.WaitGroup
@@ -251,6 +252,7 @@ func (d *Door) Run(ctx context.Context) {
 	all.Go(func() { d.sweep(ctx) })
 	all.Go(func() { d.gate.EndStreams(ctx) })
 	all.Go(func() { d.authority.RecordKeyUse(ctx) })
+	all.Go(func() { d.announceAgain(ctx) })
 	all.Wait()
 }
 
