@@ -285,7 +285,8 @@ func (a *Authority) NeedsSetup(ctx context.Context) (bool, error) {
 }
 
 // SetupCode is the one-time code that lets its holder make the first user; empty when there is
-// a user or the door stands open, as far as is known. It is for the console alone.
+// a user or the door stands open, as far as is known. All nodes have the same, before and after a restart, until
+// there is a user or the secret is another; that of an old secret is good for as long as it verifies. It is for the console alone.
 func (a *Authority) SetupCode() string {
 	if a.hasUsers.Load() || a.open.Load() {
 		return ""

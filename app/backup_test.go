@@ -201,11 +201,24 @@ func TestHealthcheck(t *testing.T) {
 	says(1, "doorward: paths.health is off", "--paths-health", "off")
 	says(1, "doorward: listen: ", "--listen", "127.0.0.1:0")
 	says(1, "doorward: --url: must be", "--url", "localhost")
+	inJSON := func(status int, want, complaint string, args ...string) {
+		t.Helper()
+		got, stdout, stderr := runProgram(t, nil, append([]string{"healthcheck", "--json"}, args...)...)
+		if got != status || stdout != want+"\n" || !strings.HasPrefix(stderr, complaint) || (complaint == "") != (stderr == "") {
+			t.Errorf("healthcheck --json %v: status %d, %q, %q; want %q", args, got, stdout, stderr, want)
+		}
+	}
+	inJSON(0, `{"status":"ok","url":"http://127.0.0.1:`+port+`/health/ready","http_status":200}`, "", "--listen", ":"+port)
+	inJSON(1, `{"status":"error","url":"`+other.URL+`/x","http_status":418,"error":"not ready: the answer is 418 I'm a teapot"}`, no, "--url", other.URL+"/x")
+	// Somebody may have put a password into it, or a token.
+	inJSON(1, `{"status":"error","url":"`+other.URL+`/hangs","error":"not ready: no answer within 50ms"}`, no,
+		"--timeout", "50ms", "--url", strings.Replace(other.URL, "//", "//me:hush@", 1)+"/hangs?token=hush")
 	_ = d.house.store.Close()
 	says(1, no+"the answer is 503", "--listen", "127.0.0.1:"+port)
+	inJSON(1, `{"status":"error","url":"http://127.0.0.1:`+port+`/health/ready","http_status":503,"error":"not ready: the answer is 503 Service Unavailable"}`, no, "--listen", ":"+port)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := askReady(ctx, other.URL+"/hangs", time.Minute, false); err == nil {
+	if _, err := askReady(ctx, other.URL+"/hangs", time.Minute, false); err == nil {
 		t.Error("who is asked to end goes on")
 	}
 }

@@ -54,8 +54,8 @@ type grammar struct {
 	GenerateKey generateKeyCmd `cmd:"" help:"Print a new API key."`
 	Key         keyCmd         `cmd:"" help:"Make, list, rotate and revoke the API keys kept in the database."`
 	User        userCmd        `cmd:"" help:"Make users, change or delete them, or let them in again."`
-	Org         orgCmd         `cmd:"" help:"Make, list or delete organizations."`
-	Workspace   workspaceCmd   `cmd:"" help:"Make, list or delete workspaces."`
+	Org         orgCmd         `cmd:"" help:"Make, list, rename or delete organizations."`
+	Workspace   workspaceCmd   `cmd:"" help:"Make, list, rename or delete workspaces."`
 	Session     sessionCmd     `cmd:"" help:"List sessions, or end them."`
 	Audit       auditCmd       `cmd:"" help:"Print who did what to whom: the audit log."`
 	Backup      backupCmd      `cmd:"" help:"Copy the database into a file, also while a server is running."`

@@ -2,8 +2,11 @@ package app
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/alecthomas/kong"
 )
 
 func TestHelp(t *testing.T) {
@@ -34,6 +37,20 @@ func TestEverySettingIsAFlagOfServe(t *testing.T) {
 	for _, s := range new(Settings).rows() {
 		if !strings.Contains(help, "--"+s.flag()) || s.secret != strings.Contains(help, "--"+flagName(s.fileKey())+"=") {
 			t.Errorf("serve -h has not --%s as it should", s.flag())
+		}
+	}
+}
+
+// TestEveryCommandPrintsJSON when asked to, but for serve, which says what it does on its log.
+func TestEveryCommandPrintsJSON(t *testing.T) {
+	t.Parallel()
+	k, err := kong.New(&grammar{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range k.Model.Leaves(true) {
+		if has := slices.Contains(flagNames(command), "--json"); has == (command.Name == "serve") {
+			t.Errorf("%s has --json: %v", command.FullPath(), has)
 		}
 	}
 }

@@ -106,7 +106,7 @@ api_tokens:
     name: deploy            # its subject when it is used as it is
     role: viewer            # default: editor
     client_ids: [ci, cd]    # the only client ids it may be exchanged for; default: any
-    workspace: staging      # default: default
+    workspace: staging      # default: default; the start warns of one that is not there
 ` + "```" + `
 
 ## Variables of the programs whose documentation this follows

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // mirror is a service behind that answers with the headers that it receives.
@@ -381,6 +382,55 @@ func TestClosedUntilSetUp(t *testing.T) {
 		t.Error("a server that is set up has a setup code, or is not closed")
 	}
 	users(strings.Replace(firstUserBody, "root", "eve", 1), right).refused(http.StatusUnauthorized, "token required")
+}
+
+// TestOpenModeEndsWithAKey made on the command line, and no user: a link without a code leads nowhere any more, so the
+// console says another one.
+func TestOpenModeEndsWithAKey(t *testing.T) {
+	onBoth(t, func(t *testing.T, e engine) {
+		d := e.door(t, "open_mode=always")
+		if d.stands() != "open" || strings.Contains(d.log.String(), "X-Setup-Code") {
+			t.Fatalf("the door is %s, and the console says %s", d.stands(), d.log)
+		}
+		d.command("key", "create", "ci", "--role", "viewer", "--service")
+		var said []string
+		until(t, 20*time.Second, "the console says the setup code", func() bool {
+			said = saidSetupCode.FindStringSubmatch(d.log.String())
+			return said != nil
+		})
+		if got := d.stands(); got != "closed" {
+			t.Errorf("the door is %s", got)
+		}
+		if !strings.Contains(d.log.String(), d.URL[:len("http://")]+"localhost"+d.URL[strings.LastIndex(d.URL, ":"):]+"/auth/setup#code="+said[1]) {
+			t.Errorf("the console says no link: %s", d.log)
+		}
+		if page := d.do("GET", "/auth/setup").want(http.StatusOK).body; !strings.Contains(page, "The server prints it on its console") {
+			t.Errorf("the page asks for no code: %s", page)
+		}
+		d.do("POST", "/api/auth/users", jsonBody(firstUserBody)).refused(http.StatusUnauthorized, "token required")
+		d.do("POST", "/api/auth/users", jsonBody(firstUserBody), header("X-Setup-Code", said[1])).want(http.StatusCreated)
+		d.needsSetup(false)
+		if n := strings.Count(d.log.String(), "X-Setup-Code: "+said[1]); n != 1 {
+			t.Errorf("the console says it %d times", n)
+		}
+	})
+}
+
+// TestNoCodeWhereThereIsAUser: open mode ends with a user and a key between two looks, and whoever has a key asks the
+// database for no user.
+func TestNoCodeWhereThereIsAUser(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	d.doesTyping(rootPassword, "user", "add", "root", "--role", "superadmin", "--password-stdin")
+	d.command("key", "create", "ci", "--role", "viewer", "--service")
+	if err := d.house.authority.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var console logBuffer
+	d.house.door.Announce(t.Context(), &console, "")
+	if console.String() != "" {
+		t.Errorf("the console says %s", console.String())
+	}
 }
 
 func TestFirstUserByTheOperatorsKey(t *testing.T) {

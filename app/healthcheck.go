@@ -16,6 +16,7 @@ import (
 type healthcheckCmd struct {
 	URL     string        `name:"url" placeholder:"URL" help:"Ask here instead of where the settings say."`
 	Timeout time.Duration `name:"timeout" placeholder:"DURATION" default:"3s" help:"Longest wait for the answer (default: 3s)."`
+	JSON    bool          `name:"json" help:"Print JSON."`
 }
 
 func (*healthcheckCmd) takes(key string) bool {
@@ -45,14 +46,36 @@ func (c *healthcheckCmd) Run(ctx context.Context, p *program, src *sources) erro
 			return err
 		}
 	}
-	if u, err := url.Parse(target); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+	u, err := url.Parse(target)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return errors.New("--url: must be a URL like http://127.0.0.1:8080/health/ready")
 	}
-	if err := askReady(ctx, target, c.Timeout, own); err != nil {
+	status, err := askReady(ctx, target, c.Timeout, own)
+	switch {
+	case c.JSON:
+		return errors.Join(p.printJSON(showReadiness(u, status, err)), err)
+	case err != nil:
 		return err
 	}
-	_, err := fmt.Fprintln(p.Out, "ok")
+	_, err = fmt.Fprintln(p.Out, "ok")
 	return err
+}
+
+// readiness is what was found out, as it is shown to programs.
+type readiness struct {
+	Status string `json:"status"`                // ok or error
+	URL    string `json:"url"`                   // who was asked
+	HTTP   int    `json:"http_status,omitempty"` // of the answer, if there was one
+	Error  string `json:"error,omitempty"`
+}
+
+// showReadiness leaves out of the URL where somebody may have put a secret.
+func showReadiness(asked *url.URL, status int, err error) readiness {
+	r := readiness{"ok", (&url.URL{Scheme: asked.Scheme, Host: asked.Host, Path: asked.Path}).String(), status, ""}
+	if err != nil {
+		r.Status, r.Error = "error", err.Error()
+	}
+	return r
 }
 
 // readyURL is where the server that has these settings says whether it is ready, seen from
@@ -79,15 +102,15 @@ func readyURL(s Settings) (string, error) {
 	return (&url.URL{Scheme: s.scheme(), Host: net.JoinHostPort(host, port), Path: s.HealthPath + "/ready"}).String(), nil
 }
 
-// askReady returns why the answer at target is not that all is well. Of a server's own, at an
+// askReady returns the status of the answer at target, 0 for none, and why it is not that all is well. Of a server's own, at an
 // address of this machine, no certificate is asked for: it is for the names that clients use, nothing
 // secret is sent, and whoever could answer in its place could stop it as well.
-func askReady(ctx context.Context, target string, timeout time.Duration, own bool) error {
+func askReady(ctx context.Context, target string, timeout time.Duration, own bool) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
-		return errors.New("--url: is not one")
+		return 0, errors.New("--url: is not one")
 	}
 	client := http.Client{
 		Transport: &http.Transport{ // past any proxy
@@ -99,14 +122,14 @@ func askReady(ctx context.Context, target string, timeout time.Duration, own boo
 	answer, err := client.Do(r)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("not ready: no answer within %v", timeout)
+		return 0, fmt.Errorf("not ready: no answer within %v", timeout)
 	case err != nil:
-		return fmt.Errorf("not ready: %w", errors.Unwrap(err)) // without the URL, in which somebody may have put a password
+		return 0, fmt.Errorf("not ready: %w", errors.Unwrap(err)) // without the URL, in which somebody may have put a password
 	}
 	defer answer.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 64<<10))
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("not ready: the answer is %s", answer.Status)
+		return answer.StatusCode, fmt.Errorf("not ready: the answer is %s", answer.Status)
 	}
-	return nil
+	return answer.StatusCode, nil
 }

@@ -67,6 +67,18 @@ func (o *office) organization(ctx context.Context, id string) error {
 	return err
 }
 
+// workspace refuses one that is not there, and says where it was looked for: --org is easily forgotten.
+func (o *office) workspace(ctx context.Context, org, id string) error {
+	if err := o.organization(ctx, org); err != nil {
+		return err
+	}
+	_, there, err := o.kept.Workspace(ctx, org, id)
+	if err == nil && !there {
+		err = fmt.Errorf("there is no workspace %s in organization %s", onOneLine(id), org)
+	}
+	return err
+}
+
 // maxPasswordInput is far above the longest password, in bytes.
 const maxPasswordInput = 64 << 10
 

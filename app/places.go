@@ -12,6 +12,7 @@ import (
 type orgCmd struct {
 	Create orgCreateCmd `cmd:"" help:"Make an organization, with a workspace default."`
 	List   orgListCmd   `cmd:"" help:"List organizations and their workspaces."`
+	Rename orgRenameCmd `cmd:"" help:"Give an organization another name; its id stays."`
 	Delete orgDeleteCmd `cmd:"" help:"Delete an organization in which nobody is, with its workspaces."`
 }
 
@@ -25,6 +26,12 @@ type orgListCmd struct {
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
+type orgRenameCmd struct {
+	ID   string `arg:"" name:"id" help:"The organization."`
+	Name string `arg:"" name:"name" help:"Its name from now on, for people."`
+	JSON bool   `name:"json" help:"Print JSON."`
+}
+
 type orgDeleteCmd struct {
 	ID   string `arg:"" name:"id" help:"The organization."`
 	JSON bool   `name:"json" help:"Print JSON."`
@@ -33,6 +40,7 @@ type orgDeleteCmd struct {
 type workspaceCmd struct {
 	Create workspaceCreateCmd `cmd:"" help:"Make a workspace."`
 	List   workspaceListCmd   `cmd:"" help:"List the workspaces of an organization."`
+	Rename workspaceRenameCmd `cmd:"" help:"Give a workspace another name; its id stays."`
 	Delete workspaceDeleteCmd `cmd:"" help:"Delete a workspace in which nobody is."`
 }
 
@@ -48,6 +56,13 @@ type workspaceListCmd struct {
 	JSON bool   `name:"json" help:"Print JSON."`
 }
 
+type workspaceRenameCmd struct {
+	ID   string `arg:"" name:"id" help:"The workspace."`
+	Name string `arg:"" name:"name" help:"Its name from now on, for people."`
+	Org  string `name:"org" default:"default" placeholder:"ID" help:"The organization (default: default)."`
+	JSON bool   `name:"json" help:"Print JSON."`
+}
+
 type workspaceDeleteCmd struct {
 	ID   string `arg:"" name:"id" help:"The workspace."`
 	Org  string `name:"org" default:"default" placeholder:"ID" help:"The organization (default: default)."`
@@ -56,9 +71,11 @@ type workspaceDeleteCmd struct {
 
 func (*orgCreateCmd) takes(key string) bool       { return inDatabase(key) }
 func (*orgListCmd) takes(key string) bool         { return inDatabase(key) }
+func (*orgRenameCmd) takes(key string) bool       { return inDatabase(key) }
 func (*orgDeleteCmd) takes(key string) bool       { return inDatabase(key) }
 func (*workspaceCreateCmd) takes(key string) bool { return inDatabase(key) }
 func (*workspaceListCmd) takes(key string) bool   { return inDatabase(key) }
+func (*workspaceRenameCmd) takes(key string) bool { return inDatabase(key) }
 func (*workspaceDeleteCmd) takes(key string) bool { return inDatabase(key) }
 
 // shownPlace is an organization or a workspace as it is shown to programs.
@@ -99,6 +116,23 @@ func (c *orgListCmd) Run(ctx context.Context, p *program, src *sources) error {
 		return err
 	}
 	return p.listPlaces(c.JSON, "organizations", all)
+}
+
+// Run gives an organization another name.
+func (c *orgRenameCmd) Run(ctx context.Context, p *program, src *sources) error {
+	o, err := p.openOffice(ctx, c, src)
+	if err != nil {
+		return err
+	}
+	defer o.close()
+	if err := o.organization(ctx, c.ID); err != nil {
+		return err
+	}
+	is, err := o.RenameOrganization(ctx, hand(doorward.Default), c.ID, c.Name)
+	if err != nil {
+		return err
+	}
+	return p.did(c.JSON, shownPlace{ID: is.ID, Name: is.Name}, "organization %s is called %s now", is.ID, is.Name)
 }
 
 // Run deletes an organization.
@@ -151,6 +185,23 @@ func (c *workspaceListCmd) Run(ctx context.Context, p *program, src *sources) er
 			return p.listPlaces(c.JSON, "workspaces", all)
 		}
 	}
+}
+
+// Run gives a workspace another name.
+func (c *workspaceRenameCmd) Run(ctx context.Context, p *program, src *sources) error {
+	o, err := p.openOffice(ctx, c, src)
+	if err != nil {
+		return err
+	}
+	defer o.close()
+	if err := o.workspace(ctx, c.Org, c.ID); err != nil {
+		return err
+	}
+	is, err := o.RenameWorkspace(ctx, hand(c.Org), c.ID, c.Name)
+	if err != nil {
+		return err
+	}
+	return p.did(c.JSON, shownPlace{ID: is.ID, Org: is.Org, Name: is.Name}, "workspace %s of organization %s is called %s now", is.ID, is.Org, is.Name)
 }
 
 // Run deletes a workspace.

@@ -580,3 +580,30 @@ func TestAKeyDiesAtOnceWithItsOwnersMembership(t *testing.T) {
 		}
 	})
 }
+
+// TestATokenOfAWorkspaceThatIsNot is let in, since it may be made later; the start warns of it, by the name of the setting and
+// the token's place, never by the token.
+func TestATokenOfAWorkspaceThatIsNot(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, "api_key="+machineKey, "config="+write(t, "doorward.yaml", `
+api_tokens:
+  - `+teamToken+`
+  - {token: `+machineToken+`, name: ci, workspace: nowhere}
+`))
+	const want = "api_tokens: entry 2 (ci): there is no workspace nowhere in organization default yet; make it with: doorward workspace create nowhere"
+	if !slices.Equal(d.house.warnings, []string{want}) {
+		t.Errorf("the server warns of %q, want %q", d.house.warnings, want)
+	}
+	d.do("GET", "/api/pipelines", bearer(machineToken)).want(http.StatusOK)
+	d.prints("workspace", "create", "nowhere")
+	d.restart()
+	if len(d.house.warnings) > 0 {
+		t.Errorf("with the workspace there the server warns of %q", d.house.warnings)
+	}
+
+	// The program says so on its log, and starts.
+	s := serveProgram(t, "--data-dir", t.TempDir(), "--config", d.flags["config"])
+	if s.addr == "" || strings.Count(s.stderr.String(), want) != 1 || strings.Contains(s.stderr.String(), machineToken) {
+		t.Errorf("the log: %s", s.stderr)
+	}
+}

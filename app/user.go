@@ -15,6 +15,7 @@ type userCmd struct {
 	Add           userAddCmd           `cmd:"" help:"Make a user; the password is asked for."`
 	List          userListCmd          `cmd:"" help:"List users."`
 	SetRole       userSetRoleCmd       `cmd:"" help:"Give a user another role."`
+	SetWorkspaces userSetWorkspacesCmd `cmd:"" help:"Say in which workspaces a user's role holds: all of them."`
 	Disable       userDisableCmd       `cmd:"" help:"Let a user in no more."`
 	Enable        userEnableCmd        `cmd:"" help:"Let a disabled user in again."`
 	Unlock        userUnlockCmd        `cmd:"" help:"End the lock that wrong passwords have put on an account."`
@@ -46,6 +47,12 @@ type userSetRoleCmd struct {
 	JSON bool   `name:"json" help:"Print JSON."`
 }
 
+type userSetWorkspacesCmd struct {
+	Name       string   `arg:"" name:"name" help:"The user."`
+	Workspaces []string `arg:"" name:"workspace" help:"All the workspaces in which the role holds from now on."`
+	JSON       bool     `name:"json" help:"Print JSON."`
+}
+
 type userDisableCmd struct{ userName }
 type userEnableCmd struct{ userName }
 type userUnlockCmd struct{ userName }
@@ -66,6 +73,7 @@ type userResetPasswordCmd struct {
 func (*userAddCmd) takes(key string) bool           { return forPeople(key) }
 func (*userListCmd) takes(key string) bool          { return inDatabase(key) }
 func (*userSetRoleCmd) takes(key string) bool       { return inDatabase(key) }
+func (*userSetWorkspacesCmd) takes(key string) bool { return inDatabase(key) }
 func (*userDisableCmd) takes(key string) bool       { return inDatabase(key) }
 func (*userEnableCmd) takes(key string) bool        { return inDatabase(key) }
 func (*userUnlockCmd) takes(key string) bool        { return inDatabase(key) }
@@ -188,8 +196,8 @@ func listUsersJSON(out io.Writer, each func(func(doorward.User) error) error) er
 	})
 }
 
-// changeUser changes the user of that name.
-func (p *program) changeUser(ctx context.Context, command takesSettings, src *sources, name string, change doorward.UserChange, asJSON bool, format string) error {
+// changeUser changes the user of that name and prints what is said of the one that came of it.
+func (p *program) changeUser(ctx context.Context, command takesSettings, src *sources, name string, change doorward.UserChange, asJSON bool, said func(doorward.User) string) error {
 	o, err := p.openOffice(ctx, command, src)
 	if err != nil {
 		return err
@@ -202,24 +210,37 @@ func (p *program) changeUser(ctx context.Context, command takesSettings, src *so
 	if u, err = o.ChangeUser(ctx, hand(u.Org), u.ID, change); err != nil {
 		return err
 	}
-	return p.did(asJSON, showUser(u), format, u.Username)
+	return p.did(asJSON, showUser(u), "%s", said(u))
 }
 
 // Run gives a user another role.
 func (c *userSetRoleCmd) Run(ctx context.Context, p *program, src *sources) error {
-	return p.changeUser(ctx, c, src, c.Name, doorward.UserChange{Role: &c.Role}, c.JSON, "%s is "+c.Role+" now")
+	return p.changeUser(ctx, c, src, c.Name, doorward.UserChange{Role: &c.Role}, c.JSON, func(u doorward.User) string {
+		return fmt.Sprintf("%s is %s now", u.Username, u.Role)
+	})
+}
+
+// Run says in which workspaces a user's role holds.
+func (c *userSetWorkspacesCmd) Run(ctx context.Context, p *program, src *sources) error {
+	return p.changeUser(ctx, c, src, c.Name, doorward.UserChange{Workspaces: c.Workspaces}, c.JSON, func(u doorward.User) string {
+		what := "workspaces"
+		if len(u.Workspaces) == 1 {
+			what = "workspace"
+		}
+		return fmt.Sprintf("%s is in the %s %s now", u.Username, what, strings.Join(u.Workspaces, ", "))
+	})
 }
 
 // Run disables a user and ends their sessions.
 func (c *userDisableCmd) Run(ctx context.Context, p *program, src *sources) error {
 	yes := true
-	return p.changeUser(ctx, c, src, c.Name, doorward.UserChange{Disabled: &yes}, c.JSON, "disabled %s")
+	return p.changeUser(ctx, c, src, c.Name, doorward.UserChange{Disabled: &yes}, c.JSON, func(u doorward.User) string { return "disabled " + u.Username })
 }
 
 // Run enables a user.
 func (c *userEnableCmd) Run(ctx context.Context, p *program, src *sources) error {
 	no := false
-	return p.changeUser(ctx, c, src, c.Name, doorward.UserChange{Disabled: &no}, c.JSON, "enabled %s")
+	return p.changeUser(ctx, c, src, c.Name, doorward.UserChange{Disabled: &no}, c.JSON, func(u doorward.User) string { return "enabled " + u.Username })
 }
 
 // Run ends the lock on an account.

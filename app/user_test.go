@@ -92,6 +92,21 @@ func TestUserCommands(t *testing.T) {
 		says("Ann is viewer now", "", "user", "set-role", "ann", "viewer")
 		ends(token)
 		token, _ = d.signIn("ann", "another of ann")
+		says("Ann is in the workspaces default, lab now", "", "user", "set-workspaces", "ann", "lab", "default") // where Ann was
+		d.do("GET", "/api/auth/me", bearer(token)).want(http.StatusOK)
+		says("Ann is in the workspace lab now", "", "user", "set-workspaces", "ann", "lab")
+		ends(token)
+		token, _ = d.signIn("ann", "another of ann")
+		d.do("GET", "/api/auth/me", bearer(token), inWorkspace("lab")).want(http.StatusOK)
+		d.do("GET", "/api/auth/me", bearer(token), inWorkspace("default")).want(http.StatusForbidden)
+		says("organization acme is called The Acme now", "", "org", "rename", "acme", "The Acme")
+		until(t, time.Second, "the server knows the organization's name", func() bool {
+			return d.do("GET", "/api/auth/me", bearer(token)).str("organization.name") == "The Acme"
+		})
+		says("workspace lab of organization acme is called The lab now", "", "workspace", "rename", "lab", "The lab", "--org", "acme")
+		if got := d.do("GET", "/api/auth/workspaces", root, inOrg("acme")).want(http.StatusOK).body; !strings.Contains(got, `"name":"The lab"`) {
+			t.Errorf("no workspace is called The lab in %s", got)
+		}
 		says("disabled Ann", "", "user", "disable", "ann")
 		ends(token)
 		d.login("ann", "another of ann").refused(http.StatusUnauthorized, "invalid credentials")
@@ -126,7 +141,7 @@ func TestUserCommands(t *testing.T) {
 			d.fails("the last enabled superadmin cannot be removed, disabled or demoted", "", append([]string{"user"}, args...)...)
 		}
 		d.do("GET", "/api/auth/me", root).want(http.StatusOK)
-		if n := d.count(`SELECT count(*) FROM audit WHERE actor_name = 'command line' AND action LIKE 'user.%'`); n < 8 {
+		if n := d.count(`SELECT count(*) FROM audit WHERE actor_name = 'command line' AND action LIKE 'user.%'`); n < 9 {
 			t.Errorf("%d entries say that it was the command line", n)
 		}
 	})

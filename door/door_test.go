@@ -151,6 +151,64 @@ func TestTheFirstRun(t *testing.T) {
 	}
 }
 
+// TestOpenModeEndsWithoutAUser by a key: the console says then how to make the first one, with the code. So it does
+// when Announce is called after Run has begun, and for a door that is not open it is all over at once.
+func TestOpenModeEndsWithoutAUser(t *testing.T) {
+	t.Parallel()
+	coded := regexp.MustCompile(`http://(\S+)/auth/setup#code=(\S+)`)
+	hand := doorward.Caller{Identity: doorward.Identity{Role: doorward.Superadmin, Org: doorward.Default, Workspace: doorward.Default}}
+	for name, open := range map[string]func(door.Config) (*door.Door, error){
+		"Open": func(c door.Config) (*door.Door, error) { return door.Open(t.Context(), c) },
+		"New and Run": func(c door.Config) (*door.Door, error) {
+			d, err := door.New(t.Context(), c)
+			if err != nil {
+				return nil, err
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			t.Cleanup(func() { cancel(); <-ended })
+			go func() { defer close(ended); d.Run(ctx) }()
+			d.Announce(t.Context(), c.Console, "http://there")
+			return d, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var log, console said
+			d, err := open(door.Config{
+				DataDir: t.TempDir(), OpenAllowed: true, Hashing: doorward.HasherConfig{Memory: 64, Time: 1},
+				Console: &console, Log: slog.New(slog.NewTextHandler(&log, nil)),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = d.Close() })
+			if before := console.String(); !strings.Contains(before, "/auth/setup\n") || coded.MatchString(before) || d.SetupCode() != "" {
+				t.Fatalf("in open mode the console says %s", before)
+			}
+			if _, _, err := d.Authority().CreateKey(t.Context(), hand, doorward.NewKey{Name: "ci", Role: "viewer", Service: true}); err != nil {
+				t.Fatal(err)
+			}
+			var code []string
+			for end := time.Now().Add(20 * time.Second); code == nil; <-time.After(time.Millisecond) {
+				if code = coded.FindStringSubmatch(console.String()); time.Now().After(end) {
+					t.Fatalf("the console says %s", console.String())
+				}
+			}
+			if where := map[string]string{"Open": "HOST:PORT", "New and Run": "there"}[name]; code[1] != where || code[2] != d.SetupCode() {
+				t.Errorf("the console says %v, want %s and %s", code, where, d.SetupCode())
+			}
+			if strings.Contains(log.String(), code[2]) {
+				t.Error("the log says the code")
+			}
+			first := doorward.NewUser{Username: "ada", Password: "correct horse battery"}
+			if _, err := d.Authority().CreateFirstUser(t.Context(), doorward.Caller{}, code[2], nil, first); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestWhatCannotBeOpenedSaysWhy in one line for each thing, and leaves nothing behind.
 func TestWhatCannotBeOpenedSaysWhy(t *testing.T) {
 	t.Parallel()

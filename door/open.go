@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +32,7 @@ type Door struct {
 	authority *doorward.Authority
 	gate      *gate.Gate
 	warnings  []string
+	announced announced
 	stop      func() // what Open has started; nil after New
 
 	closing sync.Once
@@ -94,8 +96,29 @@ func New(ctx context.Context, c Config) (_ *Door, err error) {
 	if err := d.openAuthority(ctx, secrets); err != nil {
 		return nil, err
 	}
-	d.warnings = secrets.Warnings()
+	d.warnings = append(slices.Clone(secrets.Warnings()), nowhere(c.Credentials, d.authority.Places())...)
 	return d, d.openGate()
+}
+
+// nowhere says which API tokens are of a workspace that is not there. They are let in, as it may be made at any time;
+// until then what is behind is told of a workspace that nobody else knows.
+func nowhere(configured []doorward.ConfiguredCredential, there *doorward.Places) (warnings []string) {
+	entry := 0 // of api_tokens: the operator's key is none
+	for _, c := range configured {
+		what := "api_key"
+		if c.Kind == doorward.KindClient {
+			entry++
+			what = fmt.Sprintf("api_tokens: entry %d", entry)
+			if c.Name != "" {
+				what += " (" + c.Name + ")"
+			}
+		}
+		if c.Workspace != "" && !there.Has(doorward.Default, c.Workspace) {
+			warnings = append(warnings, fmt.Sprintf("%s: there is no workspace %s in organization %s yet; make it with: doorward workspace create %[2]s",
+				what, c.Workspace, doorward.Default))
+		}
+	}
+	return warnings
 }
 
 func (d *Door) openAuthority(ctx context.Context, secrets *safe.Safe) error {
@@ -245,8 +268,8 @@ func (d *Door) readable(ctx context.Context) error {
 }
 
 // Run keeps the door up to date until ctx ends: it follows what other processes change, ends
-// streams with their session, writes down when keys were used, and forgets what need not be
-// kept any more. Call it once at a time, beside serving, and let it end after the last request;
+// streams with their session, writes down when keys were used, forgets what need not be
+// kept any more, and lets Announce go on when open mode ends. Call it once at a time, beside serving, and let it end after the last request;
 // Open does so.
 func (d *Door) Run(ctx context.Context) {
 	var all sync.WaitGroup
@@ -254,6 +277,7 @@ func (d *Door) Run(ctx context.Context) {
 	all.Go(func() { d.sweep(ctx) })
 	all.Go(func() { d.gate.EndStreams(ctx) })
 	all.Go(func() { d.authority.RecordKeyUse(ctx) })
+	all.Go(func() { d.announceAgain(ctx) })
 	all.Wait()
 }
 
