@@ -689,6 +689,8 @@ func TestWithoutTheDoorNobodyPasses(t *testing.T) {
 		d.stop()
 		if got := carried(t, addr, q); got.status < 500 || got.target != "" {
 			t.Errorf("%s: %+v", name, got)
+		} else if again := got.raw.Get("Retry-After"); name == gate.ProxyNginx && again != "1" {
+			t.Errorf("%s: to be asked again: %q", name, again)
 		}
 	}
 }
