@@ -41,14 +41,22 @@ func (o outcome) means(t *testing.T, status int, message string) {
 
 var allProxies = []string{gate.ProxyNginx, gate.ProxyCaddy, gate.ProxyTraefik, gate.ProxyEnvoy}
 
-// startedProxies are those of realProxies that a test starts: nginx, which is packaged
-// everywhere, and Caddy where there is one. The others are held by their wire form.
-var startedProxies = func() []string {
-	if realProxies[gate.ProxyCaddy].find() == "" {
-		return []string{gate.ProxyNginx}
+// startedProxies are those of realProxies that are packaged, and so must be here. The others are held by
+// their wire form, and are started where somebody names one.
+var startedProxies = []string{gate.ProxyNginx, gate.ProxyCaddy}
+
+// behindEach runs a test behind each of startedProxies in front of d and a service, one after the other.
+func behindEach(t *testing.T, d *door, service string, test func(t *testing.T, name, addr string)) {
+	t.Helper()
+	for _, name := range startedProxies {
+		t.Run(name, func(t *testing.T) {
+			p := realProxies[name]
+			p.found(t)
+			d.restart("forward_auth.proxy=" + name)
+			test(t, name, p.start(t, d.URL, service))
+		})
 	}
-	return []string{gate.ProxyNginx, gate.ProxyCaddy}
-}()
+}
 
 func TestForwardAuthIsOffUnlessAProxyIsNamed(t *testing.T) {
 	t.Parallel()
@@ -275,9 +283,7 @@ func TestPX5NothingOfAClientsArrivesBehindARealProxy(t *testing.T) {
 	t.Parallel()
 	service := newMirror(t)
 	d := forwardDoor(t, "nginx", "upstream="+service, settingsFile(t, "routes:\n  - {path: /public, public: true}\n"))
-	for _, name := range startedProxies {
-		d.restart("forward_auth.proxy=" + name)
-		addr := realProxies[name].start(t, d.URL, service)
+	behindEach(t, d, service, func(t *testing.T, name, addr string) {
 		gateway := strings.TrimPrefix(d.URL, "http://")
 		passed, refused := 0, 0
 		for _, credential := range []string{machineKeyLine, "Authorization: Bearer " + machineToken, "Accept: */*"} {
@@ -309,7 +315,7 @@ func TestPX5NothingOfAClientsArrivesBehindARealProxy(t *testing.T) {
 		if passed < 100 {
 			t.Errorf("%s: a test that shows little", name)
 		}
-	}
+	})
 }
 
 // isOurDoor reports whether GET of a target, in its one form, is for one of our own doors to answer.
@@ -408,9 +414,7 @@ func TestRV1BehindEachProxy(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range startedProxies {
-		d.restart("forward_auth.proxy=" + name)
-		addr := realProxies[name].start(t, d.URL, service)
+	behindEach(t, d, service, func(t *testing.T, name, addr string) {
 		token, value := d.signIn("root", rootPassword)
 		ask := func(line string) outcome { return carried(t, addr, request{"GET", "/x", name, []string{line}}) }
 		for _, line := range []string{"Authorization: Bearer " + token, "Cookie: brokoli_session=" + value} {
@@ -426,7 +430,7 @@ func TestRV1BehindEachProxy(t *testing.T) {
 				t.Errorf("%s: WWW-Authenticate %q", name, got.raw["Www-Authenticate"])
 			}
 		}
-	}
+	})
 }
 
 // TestCK9SigningInFromBehindAProxyStaysOnTheSite: where a browser is sent, and where it goes on to.
@@ -469,9 +473,7 @@ func TestCK9SigningInFromBehindAProxyStaysOnTheSite(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range startedProxies {
-		d.restart("forward_auth.proxy=" + name)
-		addr := realProxies[name].start(t, d.URL, service)
+	behindEach(t, d, service, func(t *testing.T, name, addr string) {
 		for _, target := range targets[:len(targets)-1] {
 			check("real "+name, target, carried(t, addr, request{"GET", target, name, []string{"Sec-Fetch-Mode: navigate"}}))
 		}
@@ -479,7 +481,7 @@ func TestCK9SigningInFromBehindAProxyStaysOnTheSite(t *testing.T) {
 		if res, body := send(t, addr, "GET /auth/login?next=%2Fx HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); res.StatusCode != http.StatusOK || !strings.Contains(body, "<form") {
 			t.Errorf("%s: the sign-in page: %d %.200s", name, res.StatusCode, body)
 		}
-	}
+	})
 }
 
 // TestMN15OneTokenAtManyRoutes: no answer about one request is used for another.
@@ -487,9 +489,7 @@ func TestMN15OneTokenAtManyRoutes(t *testing.T) {
 	t.Parallel()
 	service := newMirror(t)
 	d := newDoor(t, settingsFile(t, threeTokens+placementRules), "forward_auth.proxy=nginx", "trusted_proxies=127.0.0.1")
-	for _, name := range startedProxies {
-		d.restart("forward_auth.proxy=" + name)
-		addr := realProxies[name].start(t, d.URL, service)
+	behindEach(t, d, service, func(t *testing.T, name, addr string) {
 		for range 3 {
 			for _, c := range []struct {
 				method, target, token string
@@ -510,7 +510,7 @@ func TestMN15OneTokenAtManyRoutes(t *testing.T) {
 				}
 			}
 		}
-	}
+	})
 }
 
 // TestRefusalsAtForwardAuthAreLogged with what was asked about, and which rule decided.
@@ -604,9 +604,7 @@ func TestStreamsBehindForwardAuth(t *testing.T) {
 	d := forwardDoor(t, "nginx")
 	d.setUp()
 	_, value := d.signIn("root", rootPassword)
-	for _, name := range startedProxies {
-		d.restart("forward_auth.proxy=" + name)
-		addr := realProxies[name].start(t, d.URL, service.URL)
+	behindEach(t, d, service.URL, func(t *testing.T, name, addr string) {
 		open := func(lines ...string) (*bufio.Reader, net.Conn, *http.Response) {
 			t.Helper()
 			conn, err := net.Dial("tcp", addr)
@@ -663,7 +661,7 @@ func TestStreamsBehindForwardAuth(t *testing.T) {
 		if want := fmt.Sprintf("%d %s admin <nil>", size, hex.EncodeToString(sum.Sum(nil))); string(got) != want {
 			t.Errorf("%s: %d %.200s, want %s", name, res.StatusCode, got, want)
 		}
-	}
+	})
 }
 
 // counter is a body whose bytes are not all the same.
@@ -681,9 +679,8 @@ func (c *counter) Read(p []byte) (int, error) {
 func TestWithoutTheDoorNobodyPasses(t *testing.T) {
 	t.Parallel()
 	service := newMirror(t)
-	for _, name := range startedProxies {
-		d := forwardDoor(t, name)
-		addr := realProxies[name].start(t, d.URL, service)
+	d := forwardDoor(t, "nginx")
+	behindEach(t, d, service, func(t *testing.T, name, addr string) {
 		q := request{"GET", "/x", name, []string{machineKeyLine}}
 		carried(t, addr, q).means(t, http.StatusOK, "")
 		d.stop()
@@ -692,7 +689,7 @@ func TestWithoutTheDoorNobodyPasses(t *testing.T) {
 		} else if again := got.raw.Get("Retry-After"); name == gate.ProxyNginx && again != "1" {
 			t.Errorf("%s: to be asked again: %q", name, again)
 		}
-	}
+	})
 }
 
 // TestClientsCannotAskThroughAProxy: the question's place is closed to them, however it is written.
@@ -700,16 +697,14 @@ func TestClientsCannotAskThroughAProxy(t *testing.T) {
 	t.Parallel()
 	service := newMirror(t)
 	d := forwardDoor(t, "nginx")
-	for _, name := range startedProxies {
-		d.restart("forward_auth.proxy=" + name)
-		addr := realProxies[name].start(t, d.URL, service)
+	behindEach(t, d, service, func(t *testing.T, name, addr string) {
 		for _, target := range []string{"/auth/forward", "/auth/forward/", "/auth/forward/x", "/auth//forward", "/auth/%66orward", "/x/../auth/forward", "/auth/./forward", "/auth/forward?x", "/api/../auth/forward"} {
 			got := carried(t, addr, request{"GET", target, name, []string{machineKeyLine, "X-Original-Method: GET", "X-Original-URI: /x", "X-Forwarded-Method: GET", "X-Forwarded-Uri: /x"}})
 			if got.status < 400 || got.raw.Get("X-Auth-Kind") != "" {
 				t.Errorf("%s, %s: %d %v", name, target, got.status, got.raw)
 			}
 		}
-	}
+	})
 }
 
 // TestEachConfigurationNamesEveryHeaderOfAnAnswer: one that is not copied is the client's to say.

@@ -17,9 +17,7 @@ func TestPublicKeysBehindEachProxy(t *testing.T) {
 	t.Parallel()
 	service := newMirror(t)
 	d := forwardDoor(t, "nginx", "assertion=EdDSA")
-	for _, name := range startedProxies {
-		d.restart("forward_auth.proxy=" + name)
-		addr := realProxies[name].start(t, d.URL, service)
+	behindEach(t, d, service, func(t *testing.T, name, addr string) {
 		for _, method := range []string{"GET", "HEAD"} {
 			res, body := send(t, addr, method+" "+publicKeys+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 			if res.StatusCode != http.StatusOK || method == "GET" && !strings.Contains(body, `"kty":"OKP"`) || res.Header.Get("Mirror") != "" {
@@ -29,7 +27,7 @@ func TestPublicKeysBehindEachProxy(t *testing.T) {
 		for _, target := range []string{publicKeys + "x", publicKeys + "/", publicKeys + "/x", "/x" + publicKeys, "/.well-known/jwksxjson", "/.well-known/", "/.well-known/other"} {
 			carried(t, addr, request{"GET", target, name, nil}).means(t, http.StatusUnauthorized, "token required")
 		}
-	}
+	})
 }
 
 // TestPublicKeysAtEveryHost is the same for nginx-hosts.conf, where people sign in and in front of each service.
