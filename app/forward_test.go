@@ -269,6 +269,7 @@ func TestPX3AliasesBehindForwardAuth(t *testing.T) {
 		for _, line := range []string{
 			"X_Auth_Role: superadmin", "X.Auth.Role: superadmin", "X-Auth_Role: superadmin", "x_forwarded_user: root", "X-Auth--Role: superadmin", "X_Request_ID: x",
 			"X-Auth-Email: root@x", "X-Original-URL: /admin", "X-Rewrite-URL: /admin", "X-HTTP-Method-Override: DELETE", "X-HTTP-Method: DELETE", "X_Method_Override: DELETE", "Remote-User: root", "HTTP2-Settings: AAMAAABk",
+			"X!Auth!Role: superadmin", "X_Doorward_Assertion: x", "X!Doorward!Assertion: x", "X-Doorward-Other: x", "X-Doorward-Status: 200", "X.Forwarded.For: 10.0.0.1", "X_Forwarded_Prefix: /admin", "X.Real.IP: 10.0.0.1",
 		} {
 			if got := d.asked(t, "GET", "/x", machineKeyLine, line); got.status != http.StatusBadRequest {
 				t.Errorf("%s, %s: %+v", proxy, line, got)
