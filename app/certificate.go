@@ -138,7 +138,7 @@ func readPEM(setting, path string) (content, problem string, open bool) {
 	if err != nil {
 		return "", fmt.Sprintf("%s: cannot read %s: %v; name a PEM file that this user may read", setting, path, reason(err)), false
 	}
-	return string(b), "", info.Mode().Perm()&0o007 != 0
+	return string(b), "", openToAll(info)
 }
 
 // pair is a certificate, its issuers, and its private key.
@@ -208,7 +208,7 @@ func newPair(chain []*pem.Block, key *pem.Block, open bool) (*pair, error) {
 		p.notes = append(p.notes, "tls.key: is Ed25519, which browsers refuse in certificates; ECDSA P-256 is spoken by all")
 	}
 	if open {
-		p.notes = append(p.notes, "tls.key: can be read by everybody on this machine; run chmod o-rwx on its file (in Kubernetes: defaultMode: 0440 and an fsGroup)")
+		p.notes = append(p.notes, "tls.key: "+isOpenToAll)
 	}
 	if len(leaf.DNSNames)+len(leaf.IPAddresses) == 0 {
 		p.notes = append(p.notes, "tls.cert: names no host (subject alternative names), so clients refuse it for every one")

@@ -223,6 +223,11 @@ func (l *loaded) checkRisks() {
 			l.warn("api_tokens", "entry %d %s; make one with: openssl rand -hex 32", n+1, why)
 		}
 	}
+	for _, key := range []string{"jwt.signing_keys", "assertion_keys"} {
+		if l.open[key] {
+			l.warn(key, "%s", isOpenToAll)
+		}
+	}
 	if l.APIKey == nil {
 		return
 	}

@@ -41,14 +41,22 @@ func (o outcome) means(t *testing.T, status int, message string) {
 
 var allProxies = []string{gate.ProxyNginx, gate.ProxyCaddy, gate.ProxyTraefik, gate.ProxyEnvoy}
 
-// startedProxies are those of realProxies that a test starts: nginx, which is packaged
-// everywhere, and Caddy where there is one. The others are held by their wire form.
-var startedProxies = func() []string {
-	if realProxies[gate.ProxyCaddy].find() == "" {
-		return []string{gate.ProxyNginx}
+// startedProxies are those of realProxies that are packaged, and so must be here. The others are held by
+// their wire form, and are started where somebody names one.
+var startedProxies = []string{gate.ProxyNginx, gate.ProxyCaddy}
+
+// behindEach runs a test behind each of startedProxies in front of d and a service, one after the other.
+func behindEach(t *testing.T, d *door, service string, test func(t *testing.T, name, addr string)) {
+	t.Helper()
+	for _, name := range startedProxies {
+		t.Run(name, func(t *testing.T) {
+			p := realProxies[name]
+			p.found(t)
+			d.restart("forward_auth.proxy=" + name)
+			test(t, name, p.start(t, d.URL, service))
+		})
 	}
-	return []string{gate.ProxyNginx, gate.ProxyCaddy}
-}()
+}
 
 func TestForwardAuthIsOffUnlessAProxyIsNamed(t *testing.T) {
 	t.Parallel()
@@ -261,6 +269,7 @@ func TestPX3AliasesBehindForwardAuth(t *testing.T) {
 		for _, line := range []string{
 			"X_Auth_Role: superadmin", "X.Auth.Role: superadmin", "X-Auth_Role: superadmin", "x_forwarded_user: root", "X-Auth--Role: superadmin", "X_Request_ID: x",
 			"X-Auth-Email: root@x", "X-Original-URL: /admin", "X-Rewrite-URL: /admin", "X-HTTP-Method-Override: DELETE", "X-HTTP-Method: DELETE", "X_Method_Override: DELETE", "Remote-User: root", "HTTP2-Settings: AAMAAABk",
+			"X!Auth!Role: superadmin", "X_Doorward_Assertion: x", "X!Doorward!Assertion: x", "X-Doorward-Other: x", "X-Doorward-Status: 200", "X.Forwarded.For: 10.0.0.1", "X_Forwarded_Prefix: /admin", "X.Real.IP: 10.0.0.1",
 		} {
 			if got := d.asked(t, "GET", "/x", machineKeyLine, line); got.status != http.StatusBadRequest {
 				t.Errorf("%s, %s: %+v", proxy, line, got)
@@ -275,9 +284,7 @@ func TestPX5NothingOfAClientsArrivesBehindARealProxy(t *testing.T) {
 	t.Parallel()
 	service := newMirror(t)
 	d := forwardDoor(t, "nginx", "upstream="+service, settingsFile(t, "routes:\n  - {path: /public, public: true}\n"))
-	for _, name := range startedProxies {
-		d.restart("forward_auth.proxy=" + name)
-		addr := realProxies[name].start(t, d.URL, service)
+	behindEach(t, d, service, func(t *testing.T, name, addr string) {
 		gateway := strings.TrimPrefix(d.URL, "http://")
 		passed, refused := 0, 0
 		for _, credential := range []string{machineKeyLine, "Authorization: Bearer " + machineToken, "Accept: */*"} {
@@ -309,7 +316,7 @@ func TestPX5NothingOfAClientsArrivesBehindARealProxy(t *testing.T) {
 		if passed < 100 {
 			t.Errorf("%s: a test that shows little", name)
 		}
-	}
+	})
 }
 
 // isOurDoor reports whether GET of a target, in its one form, is for one of our own doors to answer.
@@ -408,9 +415,7 @@ func TestRV1BehindEachProxy(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range startedProxies {
-		d.restart("forward_auth.proxy=" + name)
-		addr := realProxies[name].start(t, d.URL, service)
+	behindEach(t, d, service, func(t *testing.T, name, addr string) {
 		token, value := d.signIn("root", rootPassword)
 		ask := func(line string) outcome { return carried(t, addr, request{"GET", "/x", name, []string{line}}) }
 		for _, line := range []string{"Authorization: Bearer " + token, "Cookie: brokoli_session=" + value} {
@@ -426,7 +431,7 @@ func TestRV1BehindEachProxy(t *testing.T) {
 				t.Errorf("%s: WWW-Authenticate %q", name, got.raw["Www-Authenticate"])
 			}
 		}
-	}
+	})
 }
 
 // TestCK9SigningInFromBehindAProxyStaysOnTheSite: where a browser is sent, and where it goes on to.
@@ -469,9 +474,7 @@ func TestCK9SigningInFromBehindAProxyStaysOnTheSite(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range startedProxies {
-		d.restart("forward_auth.proxy=" + name)
-		addr := realProxies[name].start(t, d.URL, service)
+	behindEach(t, d, service, func(t *testing.T, name, addr string) {
 		for _, target := range targets[:len(targets)-1] {
 			check("real "+name, target, carried(t, addr, request{"GET", target, name, []string{"Sec-Fetch-Mode: navigate"}}))
 		}
@@ -479,7 +482,7 @@ func TestCK9SigningInFromBehindAProxyStaysOnTheSite(t *testing.T) {
 		if res, body := send(t, addr, "GET /auth/login?next=%2Fx HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); res.StatusCode != http.StatusOK || !strings.Contains(body, "<form") {
 			t.Errorf("%s: the sign-in page: %d %.200s", name, res.StatusCode, body)
 		}
-	}
+	})
 }
 
 // TestMN15OneTokenAtManyRoutes: no answer about one request is used for another.
@@ -487,9 +490,7 @@ func TestMN15OneTokenAtManyRoutes(t *testing.T) {
 	t.Parallel()
 	service := newMirror(t)
 	d := newDoor(t, settingsFile(t, threeTokens+placementRules), "forward_auth.proxy=nginx", "trusted_proxies=127.0.0.1")
-	for _, name := range startedProxies {
-		d.restart("forward_auth.proxy=" + name)
-		addr := realProxies[name].start(t, d.URL, service)
+	behindEach(t, d, service, func(t *testing.T, name, addr string) {
 		for range 3 {
 			for _, c := range []struct {
 				method, target, token string
@@ -510,7 +511,7 @@ func TestMN15OneTokenAtManyRoutes(t *testing.T) {
 				}
 			}
 		}
-	}
+	})
 }
 
 // TestRefusalsAtForwardAuthAreLogged with what was asked about, and which rule decided.
@@ -604,9 +605,7 @@ func TestStreamsBehindForwardAuth(t *testing.T) {
 	d := forwardDoor(t, "nginx")
 	d.setUp()
 	_, value := d.signIn("root", rootPassword)
-	for _, name := range startedProxies {
-		d.restart("forward_auth.proxy=" + name)
-		addr := realProxies[name].start(t, d.URL, service.URL)
+	behindEach(t, d, service.URL, func(t *testing.T, name, addr string) {
 		open := func(lines ...string) (*bufio.Reader, net.Conn, *http.Response) {
 			t.Helper()
 			conn, err := net.Dial("tcp", addr)
@@ -663,7 +662,7 @@ func TestStreamsBehindForwardAuth(t *testing.T) {
 		if want := fmt.Sprintf("%d %s admin <nil>", size, hex.EncodeToString(sum.Sum(nil))); string(got) != want {
 			t.Errorf("%s: %d %.200s, want %s", name, res.StatusCode, got, want)
 		}
-	}
+	})
 }
 
 // counter is a body whose bytes are not all the same.
@@ -681,16 +680,17 @@ func (c *counter) Read(p []byte) (int, error) {
 func TestWithoutTheDoorNobodyPasses(t *testing.T) {
 	t.Parallel()
 	service := newMirror(t)
-	for _, name := range startedProxies {
-		d := forwardDoor(t, name)
-		addr := realProxies[name].start(t, d.URL, service)
+	d := forwardDoor(t, "nginx")
+	behindEach(t, d, service, func(t *testing.T, name, addr string) {
 		q := request{"GET", "/x", name, []string{machineKeyLine}}
 		carried(t, addr, q).means(t, http.StatusOK, "")
 		d.stop()
 		if got := carried(t, addr, q); got.status < 500 || got.target != "" {
 			t.Errorf("%s: %+v", name, got)
+		} else if again := got.raw.Get("Retry-After"); name == gate.ProxyNginx && again != "1" {
+			t.Errorf("%s: to be asked again: %q", name, again)
 		}
-	}
+	})
 }
 
 // TestClientsCannotAskThroughAProxy: the question's place is closed to them, however it is written.
@@ -698,16 +698,14 @@ func TestClientsCannotAskThroughAProxy(t *testing.T) {
 	t.Parallel()
 	service := newMirror(t)
 	d := forwardDoor(t, "nginx")
-	for _, name := range startedProxies {
-		d.restart("forward_auth.proxy=" + name)
-		addr := realProxies[name].start(t, d.URL, service)
+	behindEach(t, d, service, func(t *testing.T, name, addr string) {
 		for _, target := range []string{"/auth/forward", "/auth/forward/", "/auth/forward/x", "/auth//forward", "/auth/%66orward", "/x/../auth/forward", "/auth/./forward", "/auth/forward?x", "/api/../auth/forward"} {
 			got := carried(t, addr, request{"GET", target, name, []string{machineKeyLine, "X-Original-Method: GET", "X-Original-URI: /x", "X-Forwarded-Method: GET", "X-Forwarded-Uri: /x"}})
 			if got.status < 400 || got.raw.Get("X-Auth-Kind") != "" {
 				t.Errorf("%s, %s: %d %v", name, target, got.status, got.raw)
 			}
 		}
-	}
+	})
 }
 
 // TestEachConfigurationNamesEveryHeaderOfAnAnswer: one that is not copied is the client's to say.

@@ -74,14 +74,14 @@ type neighbourhood struct {
 	addr      string // where nginx listens for all hosts
 }
 
-func newNeighbourhood(t *testing.T, heading string) *neighbourhood {
+func newNeighbourhood(t *testing.T, heading string, settings ...string) *neighbourhood {
 	t.Helper()
 	nginx, dir := realProxies["nginx"], t.TempDir()
 	nginx.found(t)
 	h := &neighbourhood{app: newNeighbour(t, "app"), wiki: newNeighbour(t, "wiki"), addr: freeAddress(t)}
 	certificate, key := selfSigned(t, dir)
 	services := strings.NewReplacer("127.0.0.1:3000", strings.TrimPrefix(h.app.URL, "http://"), "127.0.0.1:3001", strings.TrimPrefix(h.wiki.URL, "http://"))
-	h.d = newDoor(t, settingsFile(t, services.Replace(blocksOf(t, "docs/hosts.md", "yaml")[heading])))
+	h.d = newDoor(t, append(settings, settingsFile(t, services.Replace(blocksOf(t, "docs/hosts.md", "yaml")[heading])))...)
 	door := strings.TrimPrefix(h.d.URL, "http://")
 	edit := strings.NewReplacer("listen 443 ssl", "listen "+h.addr+" ssl", "/etc/ssl/example.com.pem", certificate, "/etc/ssl/example.com.key", key,
 		"127.0.0.1:8080", door, "127.0.0.1:8081", door)

@@ -70,7 +70,9 @@ func (q request) bytes() string {
 }
 
 // wireForms are how each proxy words its question about a request, by its documentation and
-// its code. What is for one connection does not reach the door.
+// its code, with every header that the client sent: what a sample configuration takes out of them
+// first another may forget. Which of them Envoy shows is in its file. What is for one connection does not
+// reach the door.
 var wireForms = map[string]func(q request) string{
 	"nginx": func(q request) string {
 		return question("GET", "/auth/forward", q, "Host: "+placementHost, "X-Original-Method: "+q.method, "X-Original-URI: "+q.target)
@@ -82,6 +84,10 @@ var wireForms = map[string]func(q request) string{
 		return question("GET", "/auth/forward", q, "Host: door.internal:8081", "X-Forwarded-Method: "+q.method, "X-Forwarded-Uri: "+q.target, "X-Forwarded-Host: "+placementHost, "X-Forwarded-Port: 80")
 	},
 	"envoy": func(q request) string {
+		q.lines = slices.DeleteFunc(slices.Clone(q.lines), func(line string) bool {
+			name, _, _ := strings.Cut(line, ":")
+			return !theEnvoyFile().shows(name)
+		})
 		return question(q.method, "/auth/forward"+q.target, q, "Host: "+placementHost, "Content-Length: 0", "X-Envoy-Internal: true")
 	},
 }

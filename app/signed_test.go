@@ -653,6 +653,72 @@ func TestMN15AssertionsAreForOneService(t *testing.T) {
 	}
 }
 
+// TestAssertionsAtForwardAuthNameNoService: whichever host is asked for, since the door does not know where the
+// proxy goes with the request.
+func TestAssertionsAtForwardAuthNameNoService(t *testing.T) {
+	t.Parallel()
+	d := forwardDoor(t, "caddy", "assertion=EdDSA")
+	for _, host := range []string{"one.example", "two.example"} {
+		a := d.do("GET", "/auth/forward", apiKey(machineKey), header("X-Forwarded-Method", "GET"), header("X-Forwarded-Uri", "/x"), header("X-Forwarded-Host", host)).want(http.StatusOK)
+		if claims, _ := d.verified(a.header.Get("X-Doorward-Assertion")); claims["aud"] != "upstream" {
+			t.Errorf("%s: %v", host, claims)
+		}
+	}
+}
+
+// TestAKeyFileForAllToReadIsWarnedOf, in the words that the TLS key is warned of in.
+func TestAKeyFileForAllToReadIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	private, _ := pairPEM(t, "EdDSA")
+	for setting, algorithm := range map[string]string{"jwt.signing_keys": "jwt.algorithm", "assertion_keys": "assertion"} {
+		path := filepath.Join(t.TempDir(), "keys.pem")
+		if err := os.WriteFile(path, []byte(private), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, file, _ := strings.Cut(settingsFile(t, algorithm+": EdDSA\n"+setting+"_file: "+path+"\n"), "=")
+		flag := "--" + flagName(setting) + "-file"
+		for mode, warned := range map[os.FileMode]bool{0o600: false, 0o640: false, 0o644: true, 0o604: true} {
+			if err := os.Chmod(path, mode); err != nil {
+				t.Fatal(err)
+			}
+			status, out, stderr := runProgram(t, nil, "check", "--data-dir", t.TempDir(), "--"+flagName(algorithm), "EdDSA", flag, path)
+			want := "warning: " + setting + " (" + flag + "): can be read by everybody on this machine; run chmod o-rwx on its file"
+			if status != 0 || strings.Contains(stderr, want) != warned || strings.Contains(stderr, "can be read by") != warned {
+				t.Errorf("mode %o: status %d, %s%s", mode, status, out, stderr)
+			}
+			l := load(sources{flags: map[string]string{configKey: file}})
+			if err := l.err(); err != nil || strings.Contains(strings.Join(l.warnings, "\n"), "can be read by") != warned {
+				t.Errorf("mode %o: %v, %q", mode, err, l.warnings)
+			}
+		}
+		// Of a file that a stronger source makes idle nothing is said.
+		if err := os.Chmod(path, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		l := load(sources{flags: map[string]string{algorithm: "EdDSA", setting: private}, environ: []string{envName(setting) + "_FILE=" + path}})
+		if err := l.err(); err != nil || strings.Contains(strings.Join(l.warnings, "\n"), "can be read by") {
+			t.Errorf("%v, %q", err, l.warnings)
+		}
+	}
+}
+
+// TestTheServerWarnsOfAKeyFileForAllToRead at its start.
+func TestTheServerWarnsOfAKeyFileForAllToRead(t *testing.T) {
+	t.Parallel()
+	private, _ := pairPEM(t, "EdDSA")
+	path := filepath.Join(t.TempDir(), "keys.pem")
+	if err := os.WriteFile(path, []byte(private), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := serveProgram(t, "--data-dir", t.TempDir(), "--jwt-algorithm", "EdDSA", "--jwt-signing-keys-file", path)
+	if log := s.stderr.String(); !strings.Contains(log, "jwt.signing_keys (--jwt-signing-keys-file): can be read by everybody on this machine") {
+		t.Errorf("the log: %s", log)
+	}
+}
+
 // TestTheCommandRotatesKeyPairs: the real program for both.
 func TestTheCommandRotatesKeyPairs(t *testing.T) {
 	t.Parallel()

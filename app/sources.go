@@ -32,6 +32,7 @@ type loaded struct {
 	from     map[string]string // key to the source that decided it
 	shown    map[string]string // key to its value as people may see it; absent when unset
 	refused  map[string]bool   // keys that somebody gave and that were refused
+	open     map[string]bool   // keys whose value is in a file that everybody on the machine may read
 	problems []error           // each one line; when there is one, Settings must not be used
 	warnings []string
 }
@@ -84,7 +85,7 @@ func loadSome(takes func(key string) bool, src sources) (l *loaded, unknown []er
 }
 
 func newLoaded() *loaded {
-	return &loaded{from: map[string]string{}, shown: map[string]string{}, refused: map[string]bool{}}
+	return &loaded{from: map[string]string{}, shown: map[string]string{}, refused: map[string]bool{}, open: map[string]bool{}}
 }
 
 // err is what is wrong, in one line, or nil.
@@ -123,7 +124,8 @@ func environment(lines []string) map[string]string {
 // offer is the value that one source gives, or why it cannot be had.
 type offer struct {
 	given
-	err error
+	open bool // it is in a file that everybody on the machine may read
+	err  error
 }
 
 // resolve finds the value of one setting and sets it. The values that a stronger source
@@ -162,6 +164,7 @@ func (l *loaded) resolve(s setting, flags, env map[string]string, fileName strin
 		if i == 0 {
 			l.from[s.key] = o.source
 			l.shown[s.key] = s.display(o.given)
+			l.open[s.key] = o.open
 		}
 	}
 }
@@ -231,8 +234,8 @@ func choose(s setting, direct bool, value, source string, byFile bool, path, fil
 	case direct:
 		return &offer{given: given{source: source, text: value}}
 	case byFile:
-		content, err := readSecret(path)
-		return &offer{given: given{source: fileSource, text: content}, err: err}
+		content, open, err := readSecret(path)
+		return &offer{given: given{source: fileSource, text: content}, open: open, err: err}
 	}
 	return nil
 }
@@ -274,7 +277,7 @@ func fromFile(s setting, name string, file map[string]field) *offer {
 		o := &offer{given: given{source: fileLine(name, path.line)}}
 		var p string
 		if p, o.err = path.value.scalar(); o.err == nil {
-			o.text, o.err = readSecret(p)
+			o.text, o.open, o.err = readSecret(p)
 		}
 		return o
 	}
@@ -283,23 +286,32 @@ func fromFile(s setting, name string, file map[string]field) *offer {
 
 const maxSecretFile = 64 << 10
 
-// readSecret returns the content of the file at path without one final line end. Its
-// errors do not repeat the path: who mistakes this for the setting beside it has put the
-// secret itself there.
-func readSecret(path string) (string, error) {
+// readSecret returns the content of the file at path without one final line end, and whether
+// everybody on the machine may read it. Its errors do not repeat the path: who mistakes this for the
+// setting beside it has put the secret itself there.
+func readSecret(path string) (text string, open bool, err error) {
 	if path == "" {
-		return "", errors.New("names no file")
+		return "", false, errors.New("names no file")
 	}
 	data, err := readFile(path, maxSecretFile)
 	if err != nil {
-		return "", fmt.Errorf("cannot read the file it names: %w", err)
+		return "", false, fmt.Errorf("cannot read the file it names: %w", err)
 	}
-	text, _ := strings.CutSuffix(string(data), "\n")
+	if info, err := os.Stat(path); err == nil {
+		open = info.Mode().IsRegular() && openToAll(info)
+	}
+	text, _ = strings.CutSuffix(string(data), "\n")
 	if text != string(data) {
 		text = strings.TrimSuffix(text, "\r")
 	}
-	return text, nil
+	return text, open, nil
 }
+
+// openToAll reports whether everybody on the machine may do something with a file.
+func openToAll(info fs.FileInfo) bool { return info.Mode().Perm()&0o007 != 0 }
+
+// isOpenToAll is what is said of the file of a private key of which that is so.
+const isOpenToAll = "can be read by everybody on this machine; run chmod o-rwx on its file (in Kubernetes: defaultMode: 0440 and an fsGroup)"
 
 // readFile reads at most limit bytes and fails on a file with more. Its errors hold the
 // reason alone.

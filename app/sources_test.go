@@ -213,7 +213,7 @@ func TestSecretFilesLoseOneLineEnd(t *testing.T) {
 		"sec\nret\r":     "sec\nret\r",
 		"\x00\xff\xfe\n": "\x00\xff\xfe",
 	} {
-		got, err := readSecret(write(t, "s", content))
+		got, _, err := readSecret(write(t, "s", content))
 		if err != nil || got != want {
 			t.Errorf("%q is read as %q, %v; want %q", content, got, err, want)
 		}

@@ -142,7 +142,7 @@ func (t *APIToken) setField(f field) error {
 			return errBoth
 		}
 		if f.name == "token_file" {
-			if text, err = readSecret(text); err != nil {
+			if text, _, err = readSecret(text); err != nil {
 				return fmt.Errorf("%s: %w", f.name, err)
 			}
 		}

@@ -48,7 +48,7 @@ type Config struct {
 	JWTSigningKeys     doorward.Secret    // PEM; nil: a file in DataDir
 	Assertion          doorward.Algorithm // of X-Doorward-Assertion: EdDSA or ES256; empty sends none
 	AssertionKeys      doorward.Secret    // PEM; nil: a file in DataDir
-	Audience           string             // what assertions call the handlers behind; "service" when empty
+	Audience           string             // what assertions call the handlers behind, their aud; "service" when empty
 
 	// How long what is made lives.
 	JWTExpiry           time.Duration // an access token

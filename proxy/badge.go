@@ -32,7 +32,7 @@ func Badge(r *http.Request, pass Passage, names Names, forward string) http.Head
 // request, and that a service may take for one of it, such as x_auth_role, or for another
 // target or method than the one judged, such as X-Original-URL; "" if h holds none. Whole
 // classes are meant, as where we carry requests ourselves (fateOf), but for how the client
-// came, which the proxy says itself.
+// came, which the proxy says itself: of that only aliases, such as x_forwarded_for.
 func Forged(h http.Header) string {
 	var found []string
 	for name := range h {
@@ -47,16 +47,23 @@ func Forged(h http.Header) string {
 }
 
 func forged(name string) bool {
+	if fateOf(name) != drops {
+		return false
+	}
 	var buf [64]byte
 	b := plain(&buf, name)
+	// Under its own name a proxy can write it over or take it out; of aliases nobody has a list.
+	if !strings.EqualFold(name, string(b)) {
+		return true
+	}
 	switch string(b) {
-	case "x-forwarded-user", "x-auth-subject", "x-auth-kind", "x-auth-role", "x-auth-organization", "x-auth-workspace", "x-request-id":
-		return !strings.EqualFold(name, string(b)) // under its own name it is written over
+	case "x-auth-subject", "x-auth-kind", "x-auth-role", "x-auth-organization", "x-auth-workspace", "x-doorward-assertion":
+		return false // written over
 	case "x-original-url", "x-method-override", "x-http-host-override", "x-script-name",
 		"http2-settings": // with it a service may make a tunnel of the connection (asksWebSocket)
 		return true
 	}
-	for _, class := range [...]string{"x-auth-", "x-rewrite-", "x-http-method", "remote-", "x-remote-"} {
+	for _, class := range [...]string{"x-auth-", "x-doorward-", "x-rewrite-", "x-http-method", "remote-", "x-remote-"} {
 		if bytes.HasPrefix(b, []byte(class)) {
 			return true
 		}
