@@ -18,7 +18,7 @@ func TestSetupLeadsOn(t *testing.T) {
 	b.press(page, "/auth/welcome", fieldsOf("name", " ")).says(http.StatusBadRequest, "The name must have 1 to 128 visible characters.").shows("Step 1 of 3")
 	named := b.press(page, "/auth/welcome", fieldsOf("name", "Bäckerei <Groß>"))
 	b.follow(named).says(http.StatusOK, "").shows("Step 2 of 3", service)
-	b.load("/auth/welcome/ready").says(http.StatusOK, "").shows("Step 3 of 3", "doorward serve --upstream", d.URL+"/api/auth/login", "root")
+	b.load("/auth/welcome/ready").says(http.StatusOK, "").shows("Step 3 of 3", d.URL+"/api/auth/login", "root")
 	b.load("/auth/account").says(http.StatusOK, "").shows("Bäckerei <Groß>")
 	if b.load("/").want(http.StatusOK).header.Get("Mirror") == "" {
 		t.Error("the service is not reached")
