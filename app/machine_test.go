@@ -573,6 +573,7 @@ func TestNoSecretIsLoggedOrKept(t *testing.T) {
 			secrets[name+", part "+string(rune('2'+i))] = part
 		}
 	}
+	code := d.house.authority.SetupCode()
 	root := d.setUp()
 	keepTokens("user's token", root)
 	_, sessionCookie := d.signIn("root", rootPassword)
@@ -627,7 +628,6 @@ func TestNoSecretIsLoggedOrKept(t *testing.T) {
 			t.Errorf("the database holds the %s", name)
 		}
 	}
-	code := d.house.authority.SetupCode()
 	if n := strings.Count(log, code); code == "" || n != 2 { // the console shows it in two commands, which the test has in the same place
 		t.Errorf("the setup code is there %d times, want twice, on the console", n)
 	}
