@@ -234,7 +234,7 @@ type KeyRotation struct {
 	Hash   SecretHash
 	Role   Role
 	Until  time.Time // now or earlier: it is revoked
-	Limit  int       // of keys that the owner may have, should the old one live on; a service key's has none
+	Limit  int       // of keys that the owner may have, should the old one live on; 0 for none, and a service key's has none
 }
 
 // RotateKey makes a key with the terms of key id, which lives on for overlap and is dead

@@ -25,9 +25,12 @@ func checkBody(r *http.Request) error {
 	return nil
 }
 
-// ReadBody reads the body of a request to one of our own doors: at most 64 KiB, and sent in
-// time. What is wrong with it is a refusal.
+// ReadBody reads the body of a request to one of our own doors: at most 64 KiB, not
+// compressed, and sent in time. What is wrong with it is a refusal.
 func ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if err := checkBody(r); err != nil {
+		return nil, err
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
 	if err != nil {
 		var tooLarge *http.MaxBytesError

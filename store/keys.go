@@ -294,7 +294,7 @@ func (s *Store) RotateKey(ctx context.Context, id string, rotate func(old doorwa
 		if err != nil {
 			return err
 		}
-		if !old.Service() && r.Until.After(now) {
+		if r.Limit > 0 && !old.Service() && r.Until.After(now) {
 			if err := t.roomForKey(ctx, old.Owner, r.Limit); err != nil {
 				return err
 			}
