@@ -78,7 +78,8 @@ func kindsOf(method string, underRequest bool) []faultKind {
 	case "Changes", "EndedSessions", "Sessions", "LoadKeys", "LoadHolders", "Places":
 		kinds = append(kinds, breaksOff)
 	case "State", "KeyID", "User", "UserByName", "Users", "Session", "LastSessionEnd", "LastChange", "LockedFor", "Ping",
-		"Key", "Keys", "Organizations", "Workspaces", "Workspace", "Members", "Device", "Invited", "Standings", "Holdings":
+		"Key", "Keys", "Organizations", "Workspaces", "Workspace", "Members", "Device", "Invited", "Standings", "Holdings",
+		"HeldSession", "OrgSessions":
 	default: // what changes something; to lose what was read is to have failed
 		kinds = append(kinds, lost)
 	}
@@ -479,6 +480,11 @@ func (f *faultyStore) HeldSession(ctx context.Context, id string) (s doorward.He
 func (f *faultyStore) SessionPage(ctx context.Context, q doorward.SessionQuery, after doorward.SessionMark, limit int) (page []doorward.ListedSession, err error) {
 	err = f.do("SessionPage", func() error { page, err = f.Store.SessionPage(ctx, q, after, limit); return err })
 	return page, err
+}
+
+func (f *faultyStore) OrgSessions(ctx context.Context, q doorward.OrgSessionQuery, may func(doorward.HeldSession) bool) (page []doorward.HeldSession, next doorward.SessionPlace, err error) {
+	err = f.do("OrgSessions", func() error { page, next, err = f.Store.OrgSessions(ctx, q, may); return err })
+	return page, next, err
 }
 
 func (f *faultyStore) WriteAudit(ctx context.Context, a doorward.AuditEntry) error {
