@@ -18,6 +18,9 @@ func (a *Authority) OrgSessions(ctx context.Context, by Caller, search string, a
 	if !by.Role.AtLeast(Admin) {
 		return nil, SessionPlace{}, ErrForbidden
 	}
+	if !SessionSearch(search) {
+		return nil, SessionPlace{}, nil // nobody and nothing is called like that
+	}
 	q := OrgSessionQuery{Org: by.Org, Search: search, After: after, Limit: limit}
 	held, next, err := a.cfg.Store.OrgSessions(ctx, q, func(s HeldSession) bool { return a.mayEnd(by, s) })
 	if err != nil {

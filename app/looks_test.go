@@ -182,7 +182,7 @@ func TestEveryPageIsSound(t *testing.T) {
 	}
 }
 
-var idInPath = regexp.MustCompile(`/(usr|key)_[a-z0-9]+`)
+var idInPath = regexp.MustCompile(`/(usr|key)_[a-z0-9]+|/sessions/[A-Za-z0-9_-]+`)
 
 // signedInPages are the pages that a superadmin finds by links, each once, from the account page on.
 func signedInPages(d *door) []string {

@@ -50,6 +50,7 @@ func (h *web) frameOf(p *gate.Pass, at string) *frame {
 		add(h.adminPath(""), "Overview")
 		add(h.inPath(org, "/users"), "Users")
 		add(h.inPath(org, "/keys"), "API keys")
+		add(h.inPath(org, "/sessions"), "Sessions")
 		add(h.inPath(org, "/workspaces"), "Workspaces")
 		if p.Identity.Role == doorward.Superadmin {
 			add(h.adminPath("/organizations"), "Organizations")
