@@ -139,7 +139,7 @@ func TestAllSessions(t *testing.T) {
 		if of := whose["whose"].(map[string]any); of["user_id"] != annaID || of["username"] != "anna" || of["role"] != "viewer" || of["credential_name"] != "CI" {
 			t.Errorf("listed as %v", whose)
 		}
-		rooted.load(sessionsAt).says(http.StatusOK, "").shows("robot", "API key deploy", "API key CI of anna", "the operator's key", "API token", "sign-in", "bert", "this one", "not kept", "127.0.0.1")
+		rooted.load(sessionsAt).says(http.StatusOK, "").shows("robot", "API key deploy", "API key CI of anna", "the operator's key", "machine, by an API token", "person, by a sign-in", "bert", "this one", "last seen", "127.0.0.1")
 		byBoss.load(sessionsAt).says(http.StatusOK, "").shows("robot", "API key CI of anna").lacks("bert", "the operator's key", ">root<", ">high<", "theirs")
 		rooted.load("/auth/admin/in/acme/sessions").says(http.StatusOK, "").shows("You act in the organization", "theirs", "ada").lacks(">robot<", ">bert<")
 		rooted.load("/auth/admin").says(http.StatusOK, "").holds(`<a href="` + sessionsAt + `"`)
@@ -172,7 +172,7 @@ func TestAllSessions(t *testing.T) {
 
 		// A machine's session ends at once with its tokens, and nothing else does.
 		page := byBoss.load(sessionsAt + "?search=robot")
-		byBoss.saved(byBoss.asks(page, sessionsAt+"/"+id(robot)+"/end", "End the session of robot?", "begun with API key deploy, ends at once", "can begin another"), "The session has ended.").lacks(">robot<")
+		byBoss.saved(byBoss.asks(page, sessionsAt+"/"+id(robot)+"/end", "End the session of robot?", "begun with the API key deploy, ends at once", "can begin another"), "The session has ended.").lacks(">robot<")
 		d.do("GET", "/auth/validate", bearer(robot)).refused(http.StatusUnauthorized, "token blacklisted")
 		d.do("GET", "/api/pipelines", bearer(robot)).want(http.StatusUnauthorized)
 		d.refresh(robotRefresh).want(http.StatusUnauthorized)

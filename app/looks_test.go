@@ -174,7 +174,8 @@ func TestEveryPageIsSound(t *testing.T) {
 		d.newUser(token, name, "editor")
 	}
 	for _, name := range []string{"build server", strings.Repeat("a long name ", 10)} {
-		d.do("POST", "/api/auth/keys", bearer(token), jsonBody(`{"name":"`+strings.TrimSpace(name)+`","role":"viewer","expires_in":"30d"}`)).want(http.StatusCreated)
+		made := d.do("POST", "/api/auth/keys", bearer(token), jsonBody(`{"name":"`+strings.TrimSpace(name)+`","role":"viewer","expires_in":"30d"}`)).want(http.StatusCreated)
+		d.exchange(made.str("key"), "a-client-with-a-name-as-long-as-some-people-make-them")
 	}
 	for _, l := range looks {
 		pages(l, "", "/auth/login")

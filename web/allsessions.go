@@ -57,17 +57,17 @@ func (h *web) showAllSessions(d *desk) error {
 func begunWith(s doorward.OrgSession) string {
 	switch {
 	case s.Kind == doorward.KindUser:
-		return "sign-in"
+		return "a sign-in"
 	case s.OperatorKey:
 		return "the operator's key"
 	case s.Configured && s.CredentialName != "":
-		return "API token " + s.CredentialName
+		return "the API token " + s.CredentialName
 	case s.Configured:
-		return "API token"
+		return "an API token"
 	case s.Owner != "":
-		return "API key " + s.KeyName + " of " + s.Holder.Username
+		return "the API key " + s.KeyName + " of " + s.Holder.Username
 	case s.KeyName != "":
-		return "API key " + s.KeyName
+		return "the API key " + s.KeyName
 	}
 	return "a key that is no more"
 }

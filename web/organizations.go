@@ -38,8 +38,8 @@ type way struct{ To, Title string }
 // waysInto are the pages about an organization.
 func (h *web) waysInto(org string) []way {
 	return []way{
-		{h.inPath(org, "/users"), "Its users"}, {h.inPath(org, "/keys"), "Its API keys"}, {h.inPath(org, "/sessions"), "Its sessions"},
-		{h.inPath(org, "/workspaces"), "Its workspaces"},
+		{h.inPath(org, "/overview"), "How it goes there"}, {h.inPath(org, "/users"), "Its users"}, {h.inPath(org, "/keys"), "Its API keys"}, {h.inPath(org, "/sessions"), "Its sessions"},
+		{h.inPath(org, "/workspaces"), "Its workspaces"}, {h.inPath(org, "/audit"), "Its audit log"},
 	}
 }
 
