@@ -1399,6 +1399,7 @@ func stories() []story {
 			{name: "root asks about root", send: "GET /api/auth/explain?as=root&path=/x", bearer: "{root.token}"},
 			{name: "root lists what signs", send: "GET /api/auth/signing-keys", bearer: "{root.token}"},
 			{name: "root lists their sessions", send: "GET /api/auth/sessions", bearer: "{root.token}"},
+			{name: "root lists everybody's sessions", send: "GET /api/auth/sessions?all=true", bearer: "{root.token}"},
 			{name: "root ends a session that is none", send: "DELETE /api/auth/sessions/none", bearer: "{root.token}"},
 			{name: "root ends all other sessions", send: "DELETE /api/auth/sessions", bearer: "{root.token}"},
 			restarted(),
