@@ -56,6 +56,36 @@ func ParseSessionMark(s string) (SessionMark, error) {
 }
 
 // String is p as a client gives it back; empty for the zero place.
+func (p SessionPlace) String() string {
+	if p == (SessionPlace{}) {
+		return ""
+	}
+	part := "0"
+	if p.Within {
+		part = "1"
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte(part + p.ID + " " + p.Listed))
+}
+
+// ParseSessionPlace reads what SessionPlace.String writes.
+func ParseSessionPlace(s string) (p SessionPlace, err error) {
+	if s == "" {
+		return p, nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil || len(b) > 2048 || len(b) == 0 || b[0] != '0' && b[0] != '1' {
+		return SessionPlace{}, errNoMark
+	}
+	p.Within = b[0] == '1'
+	var ok bool
+	p.ID, p.Listed, ok = strings.Cut(string(b[1:]), " ")
+	if !ok || !SessionSearch(p.Listed) || !SessionSearch(p.ID) || p == (SessionPlace{}) {
+		return SessionPlace{}, errNoMark
+	}
+	return p, nil
+}
+
+// String is p as a client gives it back; empty for the zero place.
 func (p KeyPlace) String() string {
 	if p == (KeyPlace{}) {
 		return ""

@@ -11,6 +11,8 @@ type HeldSession struct {
 	Session
 	Owner   string // the user who began it, in person or through a key; empty for others
 	KeyRole Role   // of the API key it was begun with; empty for none, and for one of the settings
+	KeyName string // what people call that key
+	Holder  User   // Owner as they are now; the zero User where there is none, or none any more
 }
 
 // SessionMark is a place in a list of sessions, which are in the order of their ends.
@@ -88,19 +90,11 @@ func (a *Authority) EndOneSession(ctx context.Context, by Caller, id string) err
 		return Unavailable(err)
 	}
 	entry := by.Audit("session.end", id, EndRevoked)
-	if !found || !by.holds(s) {
+	if !found || !a.mayEnd(by, s) {
 		if !by.Role.AtLeast(Admin) {
 			return NotFound("session")
 		}
-		var managed bool
-		if found {
-			if managed, err = a.managesSession(ctx, by, s); err != nil {
-				return err
-			}
-		}
-		if !managed {
-			return a.refuse(ctx, entry, NotFound("session"))
-		}
+		return a.refuse(ctx, entry, NotFound("session"))
 	}
 	ended, found, err := a.cfg.Store.EndSession(context.WithoutCancel(ctx), id, EndRevoked, entry)
 	switch {
@@ -124,27 +118,25 @@ func (by Caller) holds(s HeldSession) bool {
 	return by.Credential != "" && s.Credential == by.Credential
 }
 
+// mayEnd is the one rule of who may end a session: whose it is, and who manages it.
+func (a *Authority) mayEnd(by Caller, s HeldSession) bool {
+	return by.holds(s) || by.Role.AtLeast(Admin) && a.managesSession(by, s)
+}
+
 // managesSession reports whether by, who is an admin at least, manages whose session s is:
 // the person's behind it, or else the credential's, by its rank and its workspaces.
-func (a *Authority) managesSession(ctx context.Context, by Caller, s HeldSession) (bool, error) {
-	if s.Org != by.Org {
-		return false, nil
+func (a *Authority) managesSession(by Caller, s HeldSession) bool {
+	switch {
+	case s.Org != by.Org:
+		return false
+	case s.Owner != "":
+		return s.Holder.ID == s.Owner && by.Manages(s.Holder) == nil
 	}
-	if s.Owner != "" {
-		u, found, err := a.cfg.Store.User(ctx, s.Owner)
-		if err != nil {
-			return false, Unavailable(err)
-		}
-		return found && by.Manages(u) == nil, nil
-	}
-	role := s.KeyRole
-	if c, ok := a.credentials.byID[s.Credential]; ok {
-		role = c.Role
-	}
+	role := a.sessionRole(s)
 	if role == "" {
 		role = Superadmin // of a credential that is no more nobody knows what it was
 	}
-	return by.Manages(User{Org: s.Org, Role: role, Workspaces: s.Workspaces.List()}) == nil, nil
+	return by.Manages(User{Org: s.Org, Role: role, Workspaces: s.Workspaces.List()}) == nil
 }
 
 // EndOtherSessions ends all of by's own sessions but the one that the request came in; or,

@@ -48,3 +48,13 @@ func PlaceSearch(s string) (possible bool) {
 func KeySearch(s string) (possible bool) {
 	return s == "" || CheckKeyName("search", strings.TrimSpace(s)) == nil
 }
+
+// SessionSearch says whether s can be a part of what sessions are listed by: names and ids, with
+// spaces between them.
+func SessionSearch(s string) (possible bool) {
+	possible = utf8.ValidString(s) && len(s) <= 1024
+	for _, r := range s {
+		possible = possible && unicode.IsPrint(r)
+	}
+	return possible
+}

@@ -352,4 +352,27 @@ type HeldSessionStore interface {
 	// SessionPage returns at most limit of the sessions that live and that q, which names a user or
 	// a credential, picks: those that end last first, from after on (zero for the first page).
 	SessionPage(ctx context.Context, q SessionQuery, after SessionMark, limit int) ([]ListedSession, error)
+	// OrgSessions returns a page of the sessions of an organization that live and that may lets
+	// through, by whose they are, and where the next one begins, zero at the end. A page
+	// looks at a bounded number, so it may be short though there is a next. may is asked about each on the way,
+	// and must not call the store.
+	OrgSessions(ctx context.Context, q OrgSessionQuery, may func(HeldSession) bool) (page []HeldSession, next SessionPlace, err error)
+}
+
+// OrgSessionQuery asks for a page of the sessions of an organization, in the order of what they are
+// listed by: the name of the person whose it is, or, of a machine's, that of its key's owner if
+// it has one, the client id, and the name of its key. A search lists those of which that
+// begins with the text first, and then those in which it stands elsewhere.
+type OrgSessionQuery struct {
+	Org    string
+	Search string       // without regard to case; empty for all
+	After  SessionPlace // where the page begins, as a page before it said; zero for the first
+	Limit  int          // 1 to 1000
+}
+
+// SessionPlace is a place in the list of an organization's sessions.
+type SessionPlace struct {
+	Within bool   // in the second part of a search
+	Listed string // what the session before it is listed by, in lower case
+	ID     string
 }

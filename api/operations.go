@@ -105,8 +105,9 @@ func operations(c Config) []operation {
 			gives: said(statusBody{"password changed"}), refuses: []int{missing, conflict},
 		},
 		{
-			method: get, pattern: human + "/sessions", id: "listSessions", tag: people, about: "Lists sessions.",
-			query: append(page(""), whose), gives: ok(sessionsBody{}), refuses: []int{missing},
+			method: get, pattern: human + "/sessions", id: "listSessions", tag: people,
+			about: "Lists the caller's own sessions, or those of a user whom an admin manages; with all=true, for admins, those of the organization that the request acts in, people's and machines', that the caller may end.",
+			query: append(page("With all=true: a part of the person's name, of the client id or of the key's name."), whose, may("all", "bool", "true for those of the organization.")), gives: ok(sessionsBody{}), refuses: []int{missing},
 		},
 		{
 			method: del, pattern: human + "/sessions", id: "endSessions", tag: people, about: "Ends all sessions but the one that asks.",

@@ -25,6 +25,7 @@ func terms() map[string]node {
 	const client = `[A-Za-z0-9._:@/-]`
 	return map[string]node{
 		"UserID":       text(`^usr_[A-Za-z0-9_-]+$`, "The id of a person."),
+		"NoneOrUserID": text(`^(usr_[A-Za-z0-9_-]+)?$`, "The id of a person; empty where there is none."),
 		"KeyID":        text(`^key_[A-Za-z0-9_-]+$`, "The id of an API key."),
 		"SessionID":    text(`^[A-Za-z0-9_-]{1,256}$`, "The id of a session."),
 		"Subject":      text(`^`+client+`{1,128}$`, "Who it is: the id of a person (usr_...) or of a key (key_...), or a client id."),
@@ -34,6 +35,7 @@ func terms() map[string]node {
 		"Password":     node{"type": "string", "minLength": 1, "maxLength": 256, "description": "Any characters."},
 		"NewPassword":  node{"type": "string", "minLength": 1, "maxLength": 256, "description": "Any characters: as many as the setting passwords.min_length asks for (8 unless set), not the username and none of the common ones."},
 		"Role":         node{"type": "string", "enum": reversed(doorward.Roles[:]), "description": "Each may do what those after it may."},
+		"NoneOrRole":   node{"type": "string", "enum": append(reversed(doorward.Roles[:]), ""), "description": "Empty where nobody knows any more."},
 		"Kind":         node{"type": "string", "enum": []doorward.Kind{doorward.KindUser, doorward.KindKey, doorward.KindClient}},
 		"SessionKind":  node{"type": "string", "enum": []doorward.Kind{doorward.KindUser, doorward.KindClient}, "description": "A person's, or a machine's."},
 		"ActorKind":    node{"type": "string", "enum": []doorward.Kind{doorward.KindUser, doorward.KindKey, doorward.KindClient, doorward.KindAnonymous, ""}, "description": "Empty for the command line, the server itself and who is not signed in."},
@@ -55,6 +57,7 @@ func terms() map[string]node {
 		"Search":       node{"type": "string", "maxLength": 4 * 128},
 		"AuditFormat":  node{"enum": []string{"json", "csv"}},
 		"Time":         node{"type": "string", "format": "date-time", "pattern": `^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?Z$`, "description": "RFC 3339, in UTC, to the millisecond at most."},
+		"NoneOrTime":   node{"type": "string", "pattern": `^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?Z)?$`, "description": "RFC 3339, in UTC; empty where it is not known."},
 		"AnyTime":      node{"type": "string", "format": "date-time", "description": "RFC 3339, in any zone."},
 		"UnixTime":     node{"type": "integer", "minimum": 0, "maximum": 1<<53 - 1, "description": "Seconds since 1970 (Unix)."},
 		"Seconds":      node{"type": "integer", "minimum": 0, "maximum": int64(doorward.MaxDuration / time.Second)},

@@ -3,7 +3,6 @@ package api
 import (
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -12,13 +11,26 @@ import (
 )
 
 type sessionBody struct {
-	ID        string `json:"id" is:"SessionID"`
-	Kind      string `json:"kind" is:"SessionKind"`
-	Created   string `json:"created" is:"Time"` // RFC 3339
-	Ends      string `json:"ends" is:"Time"`
-	Address   string `json:"address"`
-	UserAgent string `json:"user_agent"`
-	Current   bool   `json:"current"` // the one that the request came in
+	ID        string     `json:"id" is:"SessionID"`
+	Kind      string     `json:"kind" is:"SessionKind"`
+	Created   string     `json:"created" is:"Time"` // RFC 3339
+	Ends      string     `json:"ends" is:"Time"`
+	Address   string     `json:"address"`
+	UserAgent string     `json:"user_agent"`
+	Current   bool       `json:"current"`         // the one that the request came in
+	Whose     *whoseBody `json:"whose,omitempty"` // with all=true alone
+}
+
+// whoseBody says whose a session is, and with what it was begun.
+type whoseBody struct {
+	Subject        string   `json:"subject" is:"Subject"`
+	UserID         string   `json:"user_id" is:"NoneOrUserID"` // of the person behind it, in person or through a key
+	Username       string   `json:"username" is:"PersonsName"`
+	Role           string   `json:"role" is:"NoneOrRole"`
+	Workspaces     []string `json:"workspaces" is:"Slug"`
+	Credential     string   `json:"credential"` // the id of the user, key or API token
+	CredentialName string   `json:"credential_name"`
+	LastSeen       string   `json:"last_seen" is:"NoneOrTime"` // when a machine last got tokens
 }
 
 type sessionsBody struct {
@@ -26,17 +38,25 @@ type sessionsBody struct {
 	Next     string        `json:"next" is:"Mark"`
 }
 
-// listSessions lists the caller's own sessions; an admin asks for a user's.
+// listSessions lists the caller's own sessions; an admin asks for a user's, or for all of the organization.
 func (a *api) listSessions(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
-	q, err := single(r, "user", "after", "limit")
+	q, err := single(r, "user", "all", "search", "after", "limit")
 	if err != nil {
 		return err
 	}
-	limit := pageSize
-	if s := q.Get("limit"); s != "" {
-		if limit, err = strconv.Atoi(s); err != nil || limit < 1 || limit > pageSize {
-			return doorward.Invalid("limit", "must be a number from 1 to %d", pageSize)
-		}
+	limit, err := pageLimit(q)
+	if err != nil {
+		return err
+	}
+	switch q.Get("all") {
+	case "", "false":
+	case "true":
+		return a.listAllSessions(w, r, p, q, limit)
+	default:
+		return doorward.Invalid("all", "must be true or false")
+	}
+	if q.Get("search") != "" {
+		return doorward.Invalid("search", "needs all=true")
 	}
 	after, err := doorward.ParseSessionMark(q.Get("after"))
 	if err != nil {
@@ -48,10 +68,43 @@ func (a *api) listSessions(w http.ResponseWriter, r *http.Request, p *gate.Pass)
 	}
 	body := sessionsBody{Sessions: make([]sessionBody, 0, len(page)), Next: next.String()}
 	for _, s := range page {
-		body.Sessions = append(body.Sessions, sessionBody{
-			ID: s.ID, Kind: string(s.Kind), Created: s.Created.UTC().Format(time.RFC3339), Ends: s.Ends.UTC().Format(time.RFC3339),
-			Address: s.Address, UserAgent: s.UserAgent, Current: s.ID == p.Identity.Session,
-		})
+		body.Sessions = append(body.Sessions, sessionOf(s.Session, p))
+	}
+	gate.WriteJSON(w, http.StatusOK, body)
+	return nil
+}
+
+func sessionOf(s doorward.Session, p *gate.Pass) sessionBody {
+	return sessionBody{
+		ID: s.ID, Kind: string(s.Kind), Created: s.Created.UTC().Format(time.RFC3339), Ends: s.Ends.UTC().Format(time.RFC3339),
+		Address: s.Address, UserAgent: s.UserAgent, Current: s.ID == p.Identity.Session,
+	}
+}
+
+// listAllSessions lists those of the organization, people's and machines', that the caller may end.
+func (a *api) listAllSessions(w http.ResponseWriter, r *http.Request, p *gate.Pass, q url.Values, limit int) error {
+	if q.Get("user") != "" {
+		return doorward.Invalid("user", "must not be given together with all")
+	}
+	after, err := doorward.ParseSessionPlace(q.Get("after"))
+	if err != nil {
+		return err
+	}
+	page, next, err := a.Authority.OrgSessions(r.Context(), p.Caller(r), q.Get("search"), after, limit)
+	if err != nil {
+		return err
+	}
+	body := sessionsBody{Sessions: make([]sessionBody, 0, len(page)), Next: next.String()}
+	for _, s := range page {
+		one := sessionOf(s.Session, p)
+		one.Whose = &whoseBody{
+			Subject: s.Subject, UserID: s.Holder.ID, Username: s.Holder.Username, Role: string(s.Role), Workspaces: append([]string{}, s.Workspaces.List()...),
+			Credential: s.Credential, CredentialName: s.CredentialName,
+		}
+		if seen := s.Chain.Minted; !seen.IsZero() {
+			one.Whose.LastSeen = seen.UTC().Format(time.RFC3339)
+		}
+		body.Sessions = append(body.Sessions, one)
 	}
 	gate.WriteJSON(w, http.StatusOK, body)
 	return nil
@@ -67,8 +120,12 @@ func single(r *http.Request, names ...string) (url.Values, error) {
 		if q.Has(name) && q.Get(name) == "" && r.Method == http.MethodDelete {
 			return nil, doorward.Invalid(name, "is empty; leave it out for your own") // a variable that was not set, say
 		}
-		if v := q.Get(name); strings.ContainsRune(v, 0) || strings.ToValidUTF8(v, "") != v || len(v) > 256 {
-			return nil, doorward.Invalid(name, "must be a text of at most 256 bytes")
+		most := 256
+		if name == "after" {
+			most = 4096 // as a page before has said it: some name what people have called things
+		}
+		if v := q.Get(name); strings.ContainsRune(v, 0) || strings.ToValidUTF8(v, "") != v || len(v) > most {
+			return nil, doorward.Invalid(name, "must be a text of at most %d bytes", most)
 		}
 	}
 	for name := range q {

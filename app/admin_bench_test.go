@@ -78,30 +78,89 @@ func BenchmarkUsersPage(b *testing.B) {
 		{"search of nothing", "?search=q"},
 	} {
 		b.Run(what.name, func(b *testing.B) {
-			took := func(h *house, cookie string) time.Duration {
-				r := httptest.NewRequest("GET", "http://localhost"+usersAt+what.query, nil)
-				r.Header.Set("Cookie", "brokoli_session="+cookie)
-				r.Header.Set("Sec-Fetch-Site", "none")
-				w := httptest.NewRecorder()
-				began := time.Now()
-				h.handler.ServeHTTP(w, r)
-				d := time.Since(began)
-				if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "<h1>Users</h1>") {
-					b.Fatalf("status %d: %s", w.Code, w.Body)
-				}
-				return d
-			}
-			var of [2][]time.Duration
-			for b.Loop() {
-				of[0], of[1] = append(of[0], took(few, fewCookie)), append(of[1], took(many, manyCookie))
-			}
-			for i := range of {
-				slices.Sort(of[i])
-			}
-			a, z := of[0][len(of[0])/2], of[1][len(of[1])/2]
-			b.ReportMetric(float64(z)/float64(a), "x")
-			b.ReportMetric(float64(a.Microseconds()), "us/1000")
-			b.ReportMetric(float64(z.Microseconds()), "us/100000")
+			comparePages(b, usersAt+what.query, "<h1>Users</h1>", few, many, fewCookie, manyCookie)
 		})
 	}
+}
+
+// comparePages measures a page in a house with few and in one with many.
+func comparePages(b *testing.B, at, holds string, few, many *house, fewCookie, manyCookie string) {
+	took := func(h *house, cookie string) time.Duration {
+		r := httptest.NewRequest("GET", "http://localhost"+at, nil)
+		r.Header.Set("Cookie", "brokoli_session="+cookie)
+		r.Header.Set("Sec-Fetch-Site", "none")
+		w := httptest.NewRecorder()
+		began := time.Now()
+		h.handler.ServeHTTP(w, r)
+		d := time.Since(began)
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), holds) {
+			b.Fatalf("status %d: %s", w.Code, w.Body)
+		}
+		return d
+	}
+	var of [2][]time.Duration
+	for b.Loop() {
+		of[0], of[1] = append(of[0], took(few, fewCookie)), append(of[1], took(many, manyCookie))
+	}
+	for i := range of {
+		slices.Sort(of[i])
+	}
+	a, z := of[0][len(of[0])/2], of[1][len(of[1])/2]
+	b.ReportMetric(float64(z)/float64(a), "x")
+	b.ReportMetric(float64(a.Microseconds()), "us/1000")
+	b.ReportMetric(float64(z.Microseconds()), "us/100000")
+}
+
+// BenchmarkSessionsPage is likewise the page of an organization's sessions, half of them people's, as a superadmin
+// sees it and as an admin does who may end none but the last of them.
+func BenchmarkSessionsPage(b *testing.B) {
+	filled := func(n int) (h *house, root, boss string) {
+		h, root = crowd(b, n)
+		db, err := sql.Open("sqlite", "file:"+h.settings.DataDir+"/doorward.db?_pragma=busy_timeout(10000)")
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer db.Close()
+		for _, text := range []string{
+			`INSERT INTO sessions (id, kind, subject, credential, configured, terms, org, workspaces, created, ends, access_until, ended, end_reason,
+				prev, head, child, gen, fork, minted, address, user_agent, listed)
+			SELECT 'ses_' || u.id, 'user', u.id, u.id, 0, '', 'default', 'default', s.created, s.ends, s.access_until, 0, '', '', '', '', 0, 0, 0, '192.0.2.1', 'curl', u.canonical
+			FROM users u, (SELECT * FROM sessions LIMIT 1) s WHERE u.canonical LIKE 'user%'
+			UNION ALL SELECT 'ses_' || u.id, 'client', u.canonical, 'tok_gone', 0, '', 'default', 'default', s.created, s.ends, s.access_until, 0, '', '', '', '', 0, 0, 0, '192.0.2.1', 'curl', u.canonical
+			FROM users u, (SELECT * FROM sessions LIMIT 1) s WHERE u.canonical LIKE 'b-%'`,
+			`INSERT INTO workspaces (org, id, name, created) VALUES ('default', 'lab', 'lab', 0)`,
+			`ANALYZE`,
+		} {
+			if _, err := db.ExecContext(b.Context(), text); err != nil {
+				b.Fatal(err)
+			}
+		}
+		by := doorward.Caller{Identity: doorward.Identity{Kind: doorward.KindUser, Role: doorward.Superadmin, Org: doorward.Default, Workspaces: doorward.Default, Workspace: doorward.Default}}
+		if _, err := h.authority.CreateUser(b.Context(), by, doorward.NewUser{Username: "zz-boss", Password: rootPassword, Role: "admin", Workspaces: []string{"lab"}}); err != nil {
+			b.Fatal(err)
+		}
+		in, err := h.authority.SignIn(b.Context(), doorward.Caller{}, "zz-boss", rootPassword)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return h, root, in.Cookie
+	}
+	few, fewRoot, fewBoss := filled(1000)
+	many, manyRoot, manyBoss := filled(100_000)
+	middle := doorward.SessionPlace{Listed: "user1000500@example.com", ID: "ses_usr_500"}.String()
+	for _, what := range []struct{ name, query string }{
+		{"first page", ""},
+		{"page in the middle", "?after=" + middle},
+		{"search of a beginning", "?search=user"},
+		{"search of one", "?search=user1000500"},
+		{"search of a part", "?search=example"},
+		{"search of nothing", "?search=q"},
+	} {
+		b.Run(what.name, func(b *testing.B) {
+			comparePages(b, sessionsAt+what.query, "<h1>Sessions</h1>", few, many, fewRoot, manyRoot)
+		})
+	}
+	b.Run("to who may end one", func(b *testing.B) {
+		comparePages(b, sessionsAt, "<h1>Sessions</h1>", few, many, fewBoss, manyBoss)
+	})
 }

@@ -309,7 +309,7 @@ func TestAuditPage(t *testing.T) {
 	b.load("/auth/admin/audit?from=yesterday").says(http.StatusBadRequest, "From: must be a time like 2030-01-31T23:59:59Z.")
 	b.load("/auth/admin/audit?what=x").says(http.StatusBadRequest, "Query: may hold actor, action, target, request_id, from, to, after, limit and format.")
 
-	link := regexp.MustCompile(`href="(/api/auth/audit\?[^"]*format=csv[^"]*)"`).FindStringSubmatch(b.load("/auth/admin/audit?action=user.create&from=2000-01-01T00:00").body)
+	link := regexp.MustCompile(`href="(/auth/admin/in/default/audit\.csv\?[^"]*)"`).FindStringSubmatch(b.load("/auth/admin/audit?action=user.create&from=2000-01-01T00:00").body)
 	if link == nil {
 		t.Fatal("there is no CSV to follow")
 	}
@@ -506,4 +506,71 @@ func TestRefusalsOfSuperadminsAreTheirs(t *testing.T) {
 	ada, boss := d.signedIn(t, "ada", "password of ada"), d.signedIn(t, "root", rootPassword)
 	boss.load("/auth/admin/refusals").says(http.StatusOK, "").shows("organization acme cannot be deleted")
 	ada.load("/auth/admin/refusals").says(http.StatusOK, "").hides("acme")
+}
+
+// TestOperationsOfAnotherOrganization: how it goes in another organization and what its log says is told to superadmins, on
+// pages that name it, and to nobody else from elsewhere.
+func TestOperationsOfAnotherOrganization(t *testing.T) {
+	onBoth(t, func(t *testing.T, e engine) {
+		d := e.door(t)
+		root := bearer(d.setUp())
+		d.orgs(root, map[string][]string{"acme": nil, "zeta": nil})
+		adaID, _ := d.newMember(root, "ada", "admin", "acme", doorward.Default)
+		otto, _ := d.newMember(root, "otto", "viewer", "acme", doorward.Default)
+		d.newMember(root, "zoe", "admin", "zeta", doorward.Default)
+		d.wrongPasswords("otto", 5)
+		rooted := d.signedIn(t, "root", rootPassword)
+		ada := d.signedIn(t, "ada", "password of ada")
+		const at = "/auth/admin/in/acme"
+
+		rooted.load("/auth/admin").says(http.StatusOK, "").hides("otto").holds(`<a href="/auth/admin" aria-current="page"`)
+		rooted.load("/auth/admin/organizations/acme").says(http.StatusOK, "").holds(`<a href="`+at+`/overview"`, `<a href="`+at+`/audit"`)
+		page := rooted.load(at+"/overview").says(http.StatusOK, "").shows("You act in the organization", "The acme", "otto")
+		page.holds(`<a href="`+at+"/users/"+otto+`"`, `<a href="`+at+`/overview" aria-current="page"`, `<a href="`+at+`/audit"`)
+		own := ada.load("/auth/admin").says(http.StatusOK, "").shows("otto")
+		for _, chart := range []string{"Sign-ins", "Accounts locked", "Failed sign-ins"} {
+			if there, here := page.chartTotal(chart), own.chartTotal(chart); there != here || here == 0 {
+				t.Errorf("%s: root counts %d, ada %d", chart, there, here)
+			}
+		}
+
+		// The log, its filters and what is on the next page.
+		rooted.load("/auth/admin/audit?action=user.create").says(http.StatusOK, "").hides(otto, adaID)
+		log := rooted.load(at+"/audit").says(http.StatusOK, "").shows("You act in the organization", otto).hides("zoe")
+		log.holds(`action="`+at+`/audit"`, `<a href="`+at+`/audit" aria-current="page"`, `<a href="`+at+"/users/"+otto+`"`, `href="`+at+`/audit?request_id=`)
+		log = rooted.load(at+"/audit?action=user.create&target="+otto).says(http.StatusOK, "").shows("root", otto).hides(adaID)
+		file := rooted.load(html.UnescapeString(regexp.MustCompile(`href="([^"]*audit\.csv[^"]*)"`).FindStringSubmatch(log.body)[1])).want(http.StatusOK)
+		rows, err := csv.NewReader(strings.NewReader(file.body)).ReadAll()
+		if err != nil || len(rows) != 2 || rows[1][2] != "user.create" || rows[1][7] != otto || rows[1][8] != "acme" || !strings.HasPrefix(file.header.Get("Content-Type"), "text/csv") {
+			t.Errorf("the file holds %q, error %v", file.body, err)
+		}
+		whole := rooted.load(at + "/audit.csv").want(http.StatusOK)
+		if rows, err = csv.NewReader(strings.NewReader(whole.body)).ReadAll(); err != nil || len(rows) < 10 {
+			t.Errorf("the file has %d rows, error %v", len(rows), err)
+		}
+		for _, row := range rows[1:] {
+			if row[8] != "acme" && row[8] != "" {
+				t.Errorf("in the file of acme stands %q", row)
+			}
+		}
+		if theirs := ada.load("/auth/admin/in/acme/audit.csv").want(http.StatusOK); strings.Count(theirs.body, "\r\n") < 10 || strings.Contains(theirs.body, "zeta") {
+			t.Errorf("ada's file holds %q", theirs.body)
+		}
+		rooted.load(at + "/audit?from=x").want(http.StatusBadRequest).holds(`<a href="` + at + `/audit"`)
+		rooted.load(at + "/audit.csv?frm=2020-01-01").want(http.StatusBadRequest)
+
+		// To an admin their own organization is the same by its name, and there is no other; who is no admin sees none.
+		otto2 := d.browser(t)
+		d.clock.advance(time.Hour) // the lock is over
+		ada = d.signedIn(t, "ada", "password of ada")
+		otto2.submit(otto2.load("/auth/login"), fieldsOf("username", "otto", "password", "password of otto")).want(http.StatusSeeOther)
+		for _, rest := range []string{"/overview", "/audit", "/audit.csv"} {
+			ada.load(at + rest).want(http.StatusOK).hides("You act in the organization")
+			for _, org := range []string{"default", "zeta", "none"} {
+				ada.load("/auth/admin/in/"+org+rest).says(http.StatusNotFound, "Organization not found.").hides("zoe")
+			}
+			otto2.load(at+rest).says(http.StatusForbidden, "You may not do that.")
+			rooted.load("/auth/admin/in/none"+rest).says(http.StatusNotFound, "Organization not found.")
+		}
+	})
 }

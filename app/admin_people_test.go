@@ -358,6 +358,7 @@ func peoplePages(org, user, workspace, key string) []string {
 		at + "/users", at + "/users?search=a", at + "/users/new", at + "/users/" + user, at + "/users/" + user + "/disable", at + "/users/" + user + "/delete",
 		at + "/users/" + user + "/end-sessions", at + "/keys", at + "/keys/" + key + "/revoke", at + "/workspaces", at + "/workspaces/" + workspace,
 		at + "/workspaces/" + workspace + "/delete", at + "/workspaces/" + workspace + "/members/" + user + "/remove",
+		at + "/sessions", at + "/sessions?search=a",
 	}
 }
 
@@ -459,7 +460,9 @@ func TestAdministrationIsSmallAndReadable(t *testing.T) {
 	var user, key string
 	for i := range 45 {
 		user = d.do("POST", "/api/auth/users", bearer(root), jsonOf(map[string]any{"username": fmt.Sprintf("%s%02d", long, i), "role": "superadmin", "invite": true, "workspaces": ids})).want(http.StatusCreated).str("id")
-		key = d.do("POST", "/api/auth/keys", bearer(root), jsonOf(map[string]any{"name": fmt.Sprintf("%s%02d", strings.Repeat(`"`, 126), i), "role": "superadmin", "service": true, "workspace": ids[0]})).want(http.StatusCreated).str("id")
+		made := d.do("POST", "/api/auth/keys", bearer(root), jsonOf(map[string]any{"name": fmt.Sprintf("%s%02d", strings.Repeat(`"`, 126), i), "role": "superadmin", "service": true, "workspace": ids[0]})).want(http.StatusCreated)
+		key = made.str("id")
+		d.exchange(made.str("key"), fmt.Sprintf("%s%02d", strings.Repeat("w", 126), i))
 		d.guess(fmt.Sprintf("%s%02d", long, i), 1)
 	}
 	b := d.signedIn(t, "root", rootPassword)

@@ -76,7 +76,7 @@ func (c *auditCmd) Run(ctx context.Context, p *program, src *sources) error {
 	out := bufio.NewWriter(p.Out)
 	switch {
 	case c.CSV:
-		err = api.WriteAuditCSV(ctx, out, read)
+		err = doorward.WriteAuditCSV(ctx, out, read)
 	case c.JSON:
 		encoder := json.NewEncoder(out)
 		err = eachAudit(ctx, read, func(r doorward.AuditRecord) error { return encoder.Encode(api.AuditBody(r)) })

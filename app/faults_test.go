@@ -78,7 +78,8 @@ func kindsOf(method string, underRequest bool) []faultKind {
 	case "Changes", "EndedSessions", "Sessions", "LoadKeys", "LoadHolders", "Places":
 		kinds = append(kinds, breaksOff)
 	case "State", "KeyID", "User", "UserByName", "Users", "Session", "LastSessionEnd", "LastChange", "LockedFor", "Ping",
-		"Key", "Keys", "Organizations", "Workspaces", "Workspace", "Members", "Device", "Invited", "Standings", "Holdings":
+		"Key", "Keys", "Organizations", "Workspaces", "Workspace", "Members", "Device", "Invited", "Standings", "Holdings",
+		"HeldSession", "OrgSessions":
 	default: // what changes something; to lose what was read is to have failed
 		kinds = append(kinds, lost)
 	}
@@ -479,6 +480,11 @@ func (f *faultyStore) HeldSession(ctx context.Context, id string) (s doorward.He
 func (f *faultyStore) SessionPage(ctx context.Context, q doorward.SessionQuery, after doorward.SessionMark, limit int) (page []doorward.ListedSession, err error) {
 	err = f.do("SessionPage", func() error { page, err = f.Store.SessionPage(ctx, q, after, limit); return err })
 	return page, err
+}
+
+func (f *faultyStore) OrgSessions(ctx context.Context, q doorward.OrgSessionQuery, may func(doorward.HeldSession) bool) (page []doorward.HeldSession, next doorward.SessionPlace, err error) {
+	err = f.do("OrgSessions", func() error { page, next, err = f.Store.OrgSessions(ctx, q, may); return err })
+	return page, next, err
 }
 
 func (f *faultyStore) WriteAudit(ctx context.Context, a doorward.AuditEntry) error {
@@ -1393,6 +1399,7 @@ func stories() []story {
 			{name: "root asks about root", send: "GET /api/auth/explain?as=root&path=/x", bearer: "{root.token}"},
 			{name: "root lists what signs", send: "GET /api/auth/signing-keys", bearer: "{root.token}"},
 			{name: "root lists their sessions", send: "GET /api/auth/sessions", bearer: "{root.token}"},
+			{name: "root lists everybody's sessions", send: "GET /api/auth/sessions?all=true", bearer: "{root.token}"},
 			{name: "root ends a session that is none", send: "DELETE /api/auth/sessions/none", bearer: "{root.token}"},
 			{name: "root ends all other sessions", send: "DELETE /api/auth/sessions", bearer: "{root.token}"},
 			restarted(),

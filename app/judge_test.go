@@ -495,7 +495,8 @@ func (l *law) judge(x dialogue) error {
 	for name, values := range x.query {
 		is, known := door.query[name]
 		for _, v := range values {
-			if known && v != "" && is.Validate(v) != nil && is.Validate(json.Number(v)) != nil {
+			truth := (v == "true" || v == "false") && known && is.Validate(v == "true") == nil
+			if known && v != "" && !truth && is.Validate(v) != nil && is.Validate(json.Number(v)) != nil {
 				return fmt.Errorf("the parameter %s should have been refused: %w", name, is.Validate(v))
 			}
 		}

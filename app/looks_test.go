@@ -16,6 +16,8 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"doorward"
 )
 
 // look is how a page is looked at.
@@ -174,15 +176,18 @@ func TestEveryPageIsSound(t *testing.T) {
 		d.newUser(token, name, "editor")
 	}
 	for _, name := range []string{"build server", strings.Repeat("a long name ", 10)} {
-		d.do("POST", "/api/auth/keys", bearer(token), jsonBody(`{"name":"`+strings.TrimSpace(name)+`","role":"viewer","expires_in":"30d"}`)).want(http.StatusCreated)
+		made := d.do("POST", "/api/auth/keys", bearer(token), jsonBody(`{"name":"`+strings.TrimSpace(name)+`","role":"viewer","expires_in":"30d"}`)).want(http.StatusCreated)
+		d.exchange(made.str("key"), "a-client-with-a-name-as-long-as-some-people-make-them")
 	}
+	d.orgs(bearer(token), map[string][]string{"acme": nil})
+	d.newMember(bearer(token), "ada", "admin", "acme", doorward.Default)
 	for _, l := range looks {
 		pages(l, "", "/auth/login")
-		pages(l, "root", signedInPages(d)...)
+		pages(l, "root", append(signedInPages(d), "/auth/admin/in/acme/overview", "/auth/admin/in/acme/audit", "/auth/admin/in/acme/sessions")...)
 	}
 }
 
-var idInPath = regexp.MustCompile(`/(usr|key)_[a-z0-9]+`)
+var idInPath = regexp.MustCompile(`/(usr|key)_[a-z0-9]+|/sessions/[A-Za-z0-9_-]+|/in/[a-z0-9-]+`)
 
 // signedInPages are the pages that a superadmin finds by links, each once, from the account page on.
 func signedInPages(d *door) []string {

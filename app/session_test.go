@@ -132,7 +132,7 @@ func TestSessionListGoesOnPastAPage(t *testing.T) {
 	const n = 1203
 	_, err := db.Exec(`
 		WITH RECURSIVE i (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < ?)
-		INSERT INTO sessions SELECT printf('session-%05d', n), 'client', 'app', 'tok_' || n % 2, 1, '', 'default', 'default', ?, ?, ?, 0, '', '', 'h', '', 0, 0, 0, '', ''
+		INSERT INTO sessions SELECT printf('session-%05d', n), 'client', 'app', 'tok_' || n % 2, 1, '', 'default', 'default', ?, ?, ?, 0, '', '', 'h', '', 0, 0, 0, '', '', 'app'
 		FROM i`, n, now.UnixMilli(), now.Add(time.Hour).UnixMilli(), now.Add(time.Hour).UnixMilli())
 	if err != nil {
 		t.Fatal(err)

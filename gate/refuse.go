@@ -127,6 +127,22 @@ func WriteJSON(w http.ResponseWriter, status int, v any) {
 	WriteRaw(w, status, string(body)+"\n")
 }
 
+// WriteCSV answers with what write writes, as a file of this name. What breaks off half-way breaks the
+// connection off: half a file must not look like a whole one.
+func WriteCSV(w http.ResponseWriter, r *http.Request, name string, write func(io.Writer) error) {
+	h := w.Header()
+	h.Set("Content-Type", "text/csv; charset=utf-8; header=present")
+	h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return
+	}
+	if err := write(w); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
 // WriteRaw answers with a text that is JSON already.
 func WriteRaw(w http.ResponseWriter, status int, text string) {
 	h := w.Header()

@@ -10,7 +10,7 @@ import (
 	"doorward"
 )
 
-// people fills organization default with n users. Half of the names begin alike, and none holds a q.
+// people fills organization default with n users, each with a session. Half of the names begin alike, and none holds a q.
 func people(b *testing.B, s *Store, n int) {
 	b.Helper()
 	err := s.writeAlone(b.Context(), "fill", func(ctx context.Context, t *tx) error {
@@ -20,6 +20,9 @@ func people(b *testing.B, s *Store, n int) {
 				named (i, name) AS (SELECT i, CASE WHEN i % 2 = 0 THEN 'user' || (1000000 + i) || '@example.com' ELSE 'b-' || (1000000 + i) END FROM n)
 			SELECT 'usr_' || i, name, name, '', 'viewer', 'default', 0, 0, 0, 0, 0 FROM named`,
 			`INSERT INTO memberships (user_id, org, workspace) SELECT id, org, 'default' FROM users`,
+			`INSERT INTO sessions (id, kind, subject, credential, configured, terms, org, workspaces, created, ends, access_until, ended, end_reason,
+				prev, head, child, gen, fork, minted, address, user_agent, listed)
+			SELECT 'ses_' || id, 'user', id, id, 0, '', org, 'default', 0, 9999999999999, 0, 0, '', '', '', '', 0, 0, 0, '', '', canonical FROM users`,
 			`ANALYZE`,
 		} {
 			if _, err := t.exec(ctx, text); err != nil {
@@ -55,6 +58,13 @@ func BenchmarkList(b *testing.B) {
 					return err
 				}
 			}
+			sessions := func(q doorward.OrgSessionQuery, may bool) func(s *Store) error {
+				q.Org, q.Limit = doorward.Default, 100
+				return func(s *Store) error {
+					_, _, err := s.OrgSessions(b.Context(), q, func(doorward.HeldSession) bool { return may })
+					return err
+				}
+			}
 			for _, what := range []struct {
 				name string
 				ask  func(s *Store) error
@@ -66,6 +76,11 @@ func BenchmarkList(b *testing.B) {
 				{"search of a part", query(doorward.UserQuery{Search: "example"})},
 				{"search of nothing", query(doorward.UserQuery{Search: "q"})},
 				{"search of nothing, on", query(doorward.UserQuery{Search: "q", After: "~9"})},
+				{"sessions", sessions(doorward.OrgSessionQuery{}, true)},
+				{"sessions in the middle", sessions(doorward.OrgSessionQuery{After: doorward.SessionPlace{Listed: "user10005", ID: "x"}}, true)},
+				{"sessions of one", sessions(doorward.OrgSessionQuery{Search: "user100050"}, true)},
+				{"sessions of nobody", sessions(doorward.OrgSessionQuery{Search: "q"}, true)},
+				{"sessions that are not shown", sessions(doorward.OrgSessionQuery{}, false)},
 				{"members", func(s *Store) error {
 					_, err := s.Members(b.Context(), doorward.MemberQuery{Org: doorward.Default, Workspace: doorward.Default, After: "usr_500", Limit: 100})
 					return err

@@ -105,6 +105,11 @@ func exercise(t *testing.T, s *Store, c *clock) {
 		_, err = s.SessionPage(ctx, q, doorward.SessionMark{}, 10)
 		try("page of sessions", err)
 	}
+	for _, q := range []doorward.OrgSessionQuery{{Limit: 10}, {Search: "x", Limit: 10}} {
+		q.Org = doorward.Default
+		_, _, err = s.OrgSessions(ctx, q, func(doorward.HeldSession) bool { return true })
+		try("sessions of an organization", err)
+	}
 	_, _, err = s.HeldSession(ctx, "ses_a")
 	try("held session", err)
 	_, err = s.LastSessionEnd(ctx)
@@ -186,7 +191,7 @@ func exerciseKeys(t *testing.T, s *Store) {
 	fine := func(doorward.KeyState) error { return nil }
 	rotation := func(id string, overlap time.Duration) func(doorward.KeyState, time.Time) (doorward.KeyRotation, error) {
 		return func(k doorward.KeyState, now time.Time) (doorward.KeyRotation, error) {
-			return doorward.KeyRotation{ID: id, Prefix: id, Hash: doorward.HashSecret(id), Role: k.Role, Until: now.Add(overlap)}, nil
+			return doorward.KeyRotation{ID: id, Prefix: id, Hash: doorward.HashSecret(id), Role: k.Role, Until: now.Add(overlap), Limit: 10}, nil
 		}
 	}
 	for _, k := range []doorward.Key{
@@ -270,12 +275,13 @@ func TestEveryStatementUsesAnIndex(t *testing.T) {
 		args[i] = "x"
 	}
 	hot := map[string]bool{ // each must be some statement's step
-		"SEARCH sessions USING COVERING INDEX sessions_live (credential=? AND ends>?)": false, // the limit
-		"SEARCH sessions USING INDEX sqlite_autoindex_sessions_1 (id=?)":               false, // a session
-		"SEARCH sessions USING COVERING INDEX sessions_ended (access_until>?)":         false, // the ended
-		"SEARCH sessions USING INDEX sessions_prune (ends<?)":                          false,
-		"SEARCH lockouts USING INDEX lockouts_prune (last<?)":                          false,
-		"SEARCH u USING INDEX users_page (org=? AND canonical>?)":                      false,
+		"SEARCH sessions USING COVERING INDEX sessions_live (credential=? AND ends>?)":  false, // the limit
+		"SEARCH sessions USING INDEX sqlite_autoindex_sessions_1 (id=?)":                false, // a session
+		"SEARCH sessions USING COVERING INDEX sessions_ended (access_until>?)":          false, // the ended
+		"SEARCH sessions USING INDEX sessions_prune (ends<?)":                           false,
+		"SEARCH s USING INDEX sessions_page (org=? AND (listed,id)>(?,?) AND listed<?)": false, // of an organization
+		"SEARCH lockouts USING INDEX lockouts_prune (last<?)":                           false,
+		"SEARCH u USING INDEX users_page (org=? AND canonical>?)":                       false,
 		// pages of the audit log
 		"SEARCH audit USING INDEX audit_time (time>? AND time<?)":                                        false,
 		"SEARCH audit USING INDEX audit_org (org=? AND time>? AND time<?)":                               false,

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"doorward"
@@ -54,11 +55,14 @@ func (t *tx) createSession(ctx context.Context, n doorward.Session, limit int, a
 func (t *tx) insertSession(ctx context.Context, n doorward.Session) error {
 	_, err := t.exec(ctx, `
 		INSERT INTO sessions (id, kind, subject, credential, configured, terms, org, workspaces, created, ends,
-			access_until, ended, end_reason, prev, head, child, gen, fork, minted, address, user_agent)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`,
+			access_until, ended, end_reason, prev, head, child, gen, fork, minted, address, user_agent, listed)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, coalesce(
+			(SELECT u.canonical FROM users u WHERE u.id = $4),
+			coalesce((SELECT u.canonical || ' ' FROM api_keys k JOIN users u ON u.id = k.owner WHERE k.id = $4), '')
+				|| CAST($22 AS TEXT) || coalesce((SELECT ' ' || k.canonical FROM api_keys k WHERE k.id = $4), '')))`,
 		n.ID, string(n.Kind), n.Subject, n.Credential, bit(n.Configured), n.Terms, n.Org, string(n.Workspaces), millis(n.Created), millis(n.Ends),
 		millis(n.AccessUntil), millis(n.Ended), n.EndReason, n.Chain.Prev, n.Chain.Head, n.Chain.Child, n.Chain.Gen, n.Chain.Fork,
-		millis(n.Chain.Minted), n.Address, n.UserAgent)
+		millis(n.Chain.Minted), n.Address, n.UserAgent, strings.ToLower(n.Subject))
 	return err
 }
 

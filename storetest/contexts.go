@@ -215,6 +215,10 @@ func (k *kit) everyMethod(ctx context.Context, u doorward.User, s doorward.Sessi
 			_, err := k.SessionPage(ctx, doorward.SessionQuery{User: u.ID}, doorward.SessionMark{}, 1)
 			return err
 		},
+		"OrgSessions": func() error {
+			_, _, err := k.OrgSessions(ctx, doorward.OrgSessionQuery{Org: doorward.Default, Limit: 1}, func(doorward.HeldSession) bool { return true })
+			return err
+		},
 		"WriteAudit": func() error { return k.WriteAudit(ctx, entry("x")) },
 		"Audit":      func() error { _, err := k.Audit(ctx, doorward.AuditQuery{Limit: 1}); return err },
 		"PruneAudit": func() error { return k.PruneAudit(ctx, 0) },

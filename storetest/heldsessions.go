@@ -1,7 +1,10 @@
 package storetest
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"doorward"
@@ -20,6 +23,118 @@ var heldSessionTests = []test{
 		}
 		if _, found, err := k.HeldSession(k.ctx(), "nothing"); found || err != nil {
 			k.Errorf("found %v, error %v", found, err)
+		}
+	}},
+	{"a session made with a key is read with the key and its owner as they are now", func(k *kit) {
+		k.workspaces(doorward.Default, "lab")
+		u := k.member("anna", doorward.Default, "lab", doorward.Default)
+		theirs, service := k.newKey(u.ID), k.newKey("")
+		for _, key := range []doorward.KeyState{theirs, service} {
+			s, err := k.keySession(key.ID)
+			k.ok(err)
+			got, found, err := k.HeldSession(k.ctx(), s.ID)
+			k.ok(err)
+			if !found || got.Owner != key.Owner || got.KeyRole != key.Role || got.KeyName != key.Name || got.Holder.ID != key.Owner {
+				k.Errorf("got %+v, found %v", got, found)
+			}
+			if h := got.Holder; key.Owner != "" && (h.Username != "anna" || h.Role != u.Role || h.Org != u.Org || !slices.Equal(h.Workspaces, []string{doorward.Default, "lab"})) {
+				k.Errorf("held by %+v", h)
+			}
+		}
+	}},
+	{"the sessions of an organization, by whose they are", func(k *kit) {
+		k.org("acme", "lab")
+		anna, bert, zoe := k.user("Anna"), k.user("bert"), k.member("anna.of.acme", "acme", "lab")
+		want := map[string]string{} // by id: what it is listed by
+		add := func(s doorward.Session, listed string) doorward.Session {
+			want[s.ID] = listed
+			return s
+		}
+		for range 3 {
+			add(k.signIn(bert), "bert")
+			add(k.signIn(anna), "anna")
+		}
+		key, service := k.newKey(anna.ID), k.newKey("")
+		for _, of := range []doorward.KeyState{key, service} {
+			s, err := k.keySession(of.ID)
+			k.ok(err)
+			listed := "my-app " + strings.ToLower(of.Name)
+			if of.Owner != "" {
+				listed = "anna " + listed
+			}
+			add(s, listed)
+		}
+		gone := add(k.exchange("tok_1", "editor"), "my-app")
+		over := k.machine("tok_1", "editor", k.now())
+		over.Ends = k.now().Add(time.Minute)
+		k.ok(k.CreateSession(k.ctx(), over, 10, entry("session.create")))
+		k.advance(time.Hour)
+		elsewhere := k.signIn(zoe)
+		_, _, err := k.EndSession(k.ctx(), gone.ID, "x", entry("session.end"))
+		k.ok(err)
+		delete(want, gone.ID)
+		var order []string
+		for id := range want {
+			order = append(order, id)
+		}
+		slices.SortFunc(order, func(x, y string) int { return cmp.Or(cmp.Compare(want[x], want[y]), cmp.Compare(x, y)) })
+		all := func(doorward.HeldSession) bool { return true }
+		with := func(part string, begins bool) (ids []string) {
+			for _, id := range order {
+				if strings.Contains(want[id], part) && strings.HasPrefix(want[id], part) == begins {
+					ids = append(ids, id)
+				}
+			}
+			return ids
+		}
+		for _, limit := range []int{1, 2, 3, 5, 100} {
+			for search, ids := range map[string][]string{
+				"": order, "ANNA": with("anna", true), "b": append(with("b", true), with("b", false)...), "my-app": append(with("my-app", true), with("my-app", false)...),
+				"anna my-app k": with("anna my-app k", true), "key": with("key", false), "nobody": nil, "%": nil, "anna.of": nil,
+			} {
+				if got := k.orgSessions(doorward.OrgSessionQuery{Org: doorward.Default, Search: search, Limit: limit}, all); !slices.Equal(got, ids) {
+					k.Errorf("%q by %d: %v, want %v", search, limit, got, ids)
+				}
+			}
+			bertsOnly := func(s doorward.HeldSession) bool { return s.Owner == bert.ID }
+			if got := k.orgSessions(doorward.OrgSessionQuery{Org: doorward.Default, Limit: limit}, bertsOnly); !slices.Equal(got, with("bert", true)) {
+				k.Errorf("bert's by %d: %v", limit, got)
+			}
+			if got := k.orgSessions(doorward.OrgSessionQuery{Org: "acme", Limit: limit}, all); !slices.Equal(got, []string{elsewhere.ID}) {
+				k.Errorf("acme's by %d: %v", limit, got)
+			}
+		}
+		if got := k.orgSessions(doorward.OrgSessionQuery{Org: "none", Limit: 10}, all); got != nil {
+			k.Errorf("of none: %v", got)
+		}
+	}},
+	{"a page of an organization's sessions looks at so many and says where to go on", func(k *kit) {
+		now := k.now()
+		const many = 1205
+		for i := range many {
+			s := k.machine("tok_1", "editor", now)
+			s.Subject = fmt.Sprintf("app-%04d", i)
+			k.ok(k.CreateSession(k.ctx(), s, 10_000, entry("session.create")))
+		}
+		last := func(s doorward.HeldSession) bool { return s.Subject == "app-1204" }
+		asked := 0
+		page, next, err := k.OrgSessions(k.ctx(), doorward.OrgSessionQuery{Org: doorward.Default, Limit: 10}, func(s doorward.HeldSession) bool {
+			asked++
+			return last(s)
+		})
+		k.ok(err)
+		if len(page) != 0 || next == (doorward.SessionPlace{}) || asked >= many {
+			k.Errorf("%d of %d looked at, %d found, next %+v", asked, many, len(page), next)
+		}
+		for _, search := range []string{"", "app-1204", "1204"} {
+			if got := k.orgSessions(doorward.OrgSessionQuery{Org: doorward.Default, Search: search, Limit: 10}, last); len(got) != 1 {
+				k.Errorf("%q: %v", search, got)
+			}
+		}
+		all := k.orgSessions(doorward.OrgSessionQuery{Org: doorward.Default, Limit: 100}, func(doorward.HeldSession) bool { return true })
+		slices.Sort(all)
+		if n := len(slices.Compact(all)); n != many || len(all) != many {
+			k.Errorf("%d are listed, %d of them different, want %d", len(all), n, many)
 		}
 	}},
 	{"a page of sessions, those that end last first", func(k *kit) {
@@ -96,4 +211,28 @@ var heldSessionTests = []test{
 			}
 		}
 	}},
+}
+
+// orgSessions reads all pages of an organization's sessions.
+func (k *kit) orgSessions(q doorward.OrgSessionQuery, may func(doorward.HeldSession) bool) (ids []string) {
+	k.Helper()
+	for range 10_000 {
+		page, next, err := k.OrgSessions(k.ctx(), q, may)
+		k.ok(err)
+		if len(page) > q.Limit {
+			k.Fatalf("a page of %d holds %d", q.Limit, len(page))
+		}
+		for _, s := range page {
+			ids = append(ids, s.ID)
+		}
+		if next == (doorward.SessionPlace{}) {
+			return ids
+		}
+		if next == q.After {
+			k.Fatalf("%+v leads to itself", next)
+		}
+		q.After = next
+	}
+	k.Fatal("the pages have no end")
+	return nil
 }

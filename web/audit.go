@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -35,9 +36,17 @@ type auditEvent struct {
 // auditRows is how many entries a page lists, each as long as what it records.
 const auditRows = 30
 
-// showAudit lists the audit log of the organization that the caller acts in.
-func (h *web) showAudit(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
-	at, query := h.adminPath("/audit"), r.URL.Query()
+// auditPath is where the audit log of an organization is.
+func (h *web) auditPath(org string, own bool) string {
+	if own {
+		return h.adminPath("/audit")
+	}
+	return h.inPath(org, "/audit")
+}
+
+// auditQuery is what a page's query asks of the audit log, and that query with its times as programs write them.
+func auditQuery(r *http.Request) (doorward.AuditQuery, url.Values, error) {
+	query := r.URL.Query()
 	delete(query, "done")
 	for _, name := range []string{"from", "to"} {
 		if query.Has(name) {
@@ -45,10 +54,31 @@ func (h *web) showAudit(w http.ResponseWriter, r *http.Request, p *gate.Pass) er
 		}
 	}
 	q, err := doorward.ParseAuditQuery(query, auditRows)
+	return q, query, err
+}
+
+// auditFile writes all of the audit log that the filters let through.
+func (h *web) auditFile(d *desk) error {
+	q, _, err := auditQuery(d.r)
 	if err != nil {
 		return err
 	}
-	page, next, err := h.Authority.AuditLog(r.Context(), p.Caller(r), q)
+	write, err := h.Authority.AuditCSV(d.r.Context(), d.by, q)
+	if err != nil {
+		return err
+	}
+	gate.WriteCSV(d.w, d.r, "audit.csv", write)
+	return nil
+}
+
+// showAudit lists the audit log of an organization.
+func (h *web) showAudit(d *desk) error {
+	at := h.auditPath(d.by.Org, d.own())
+	q, query, err := auditQuery(d.r)
+	if err != nil {
+		return err
+	}
+	page, next, err := h.Authority.AuditLog(d.r.Context(), d.by, q)
 	if err != nil {
 		return err
 	}
@@ -56,7 +86,10 @@ func (h *web) showAudit(w http.ResponseWriter, r *http.Request, p *gate.Pass) er
 	v.Asked = auditForm{query.Get("actor"), query.Get("action"), query.Get("target"), query.Get("request_id"), fieldTime(q.From), fieldTime(q.To)}
 	v.Any = v.Asked != auditForm{} || query.Has("after")
 	kept := []field{{"actor", q.Actor}, {"action", q.Action}, {"target", q.Target}, {"request_id", q.RequestID}, {"from", queryTime(q.From)}, {"to", queryTime(q.To)}}
-	v.CSV = h.Prefix + "/api/auth/audit?" + asQuery(append(kept, field{"format", "csv"})...)
+	v.CSV = h.in(d, "/audit.csv")
+	if filters := asQuery(kept...); filters != "" {
+		v.CSV += "?" + filters
+	}
 	if !next.Time.IsZero() {
 		v.Next = at + "?" + asQuery(append(kept, field{"after", next.String()})...)
 	}
@@ -66,7 +99,7 @@ func (h *web) showAudit(w http.ResponseWriter, r *http.Request, p *gate.Pass) er
 			event: e, WhoTo: filterBy(at, "actor", entry.Actor), Target: entry.Target, TargetTo: h.userPage(entry.Target, entry.Org), RequestTo: filterBy(at, "request_id", entry.RequestID),
 		})
 	}
-	return h.framed(w, r, p, http.StatusOK, "audit", at, view{Title: "Audit", Content: v})
+	return h.page(d, http.StatusOK, "audit", at, view{Title: "Audit", Content: v})
 }
 
 // filterBy is where what one field is alike in is listed; empty where it is empty.

@@ -62,6 +62,9 @@ func (h *web) desk(do deskAction) action {
 	}
 }
 
+// own reports whether the page is about the caller's own organization.
+func (d *desk) own() bool { return d.by.Org == d.p.Identity.Org }
+
 // in is a path about the organization of the page.
 func (h *web) in(d *desk, rest string) string { return h.inPath(d.by.Org, rest) }
 

@@ -47,14 +47,15 @@ func (h *web) frameOf(p *gate.Pass, at string) *frame {
 			f.Elsewhere = &elsewhere{h.Authority.Places().Name(org), org, h.adminPath("")}
 		}
 		add(h.accountPath(""), "Your account")
-		add(h.adminPath(""), "Overview")
+		add(h.overviewPath(org, f.Elsewhere == nil), "Overview")
 		add(h.inPath(org, "/users"), "Users")
 		add(h.inPath(org, "/keys"), "API keys")
+		add(h.inPath(org, "/sessions"), "Sessions")
 		add(h.inPath(org, "/workspaces"), "Workspaces")
 		if p.Identity.Role == doorward.Superadmin {
 			add(h.adminPath("/organizations"), "Organizations")
 		}
-		add(h.adminPath("/audit"), "Audit")
+		add(h.auditPath(org, f.Elsewhere == nil), "Audit")
 		add(h.adminPath("/refusals"), "Refusals")
 		add(h.adminPath("/routes"), "Routes")
 		if p.Identity.Role == doorward.Superadmin {

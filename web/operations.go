@@ -18,11 +18,20 @@ func (h *web) operationDoors() []gate.Door {
 	const admin, super = doorward.Admin, doorward.Superadmin
 	overview, routes, refusals := h.adminPath(""), h.adminPath("/routes"), h.adminPath("/refusals")
 	audit, signing := h.adminPath("/audit"), h.adminPath("/signing")
+	// Of an organization that the path names; what is refused leads to its overview, and who has no business there to their account.
+	inside := func(path string, do deskAction) gate.Door {
+		d := door(admin, get, h.inPath("{org}", ""), path, h.desk(do))
+		d.Refused = h.deskRefused(h.inPath("{org}", "/overview"), h.inPath("{org}", "/overview"))
+		return d
+	}
 	return []gate.Door{
-		door(admin, get, overview, "", h.showOverview),
+		door(admin, get, overview, "", h.desk(h.showOverview)),
+		inside("/overview", h.showOverview),
+		inside("/audit", h.showAudit),
+		inside("/audit.csv", h.auditFile),
 		door(admin, get, routes, "", h.showRoutes),
 		door(admin, get, refusals, "", h.showRefusals),
-		door(admin, get, audit, "", h.showAudit),
+		door(admin, get, audit, "", h.desk(h.showAudit)),
 		door(super, get, signing, "", h.showSigning),
 		door(super, get, signing, "/rotate", h.askRotate),
 		door(super, post, signing, "/rotate", h.rotate),

@@ -26,10 +26,21 @@ func (h *web) createOrganization(d *desk) error {
 
 // organizationView is the page of one organization.
 type organizationView struct {
-	At, ID, Name            string
-	Own, Last               bool
-	Users, Keys, Workspaces string // where they are
-	Back                    string
+	At, ID, Name string
+	Own, Last    bool
+	Ways         []way
+	Back         string
+}
+
+// way is a link to a page about an organization.
+type way struct{ To, Title string }
+
+// waysInto are the pages about an organization.
+func (h *web) waysInto(org string) []way {
+	return []way{
+		{h.inPath(org, "/overview"), "How it goes there"}, {h.inPath(org, "/users"), "Its users"}, {h.inPath(org, "/keys"), "Its API keys"}, {h.inPath(org, "/sessions"), "Its sessions"},
+		{h.inPath(org, "/workspaces"), "Its workspaces"}, {h.inPath(org, "/audit"), "Its audit log"},
+	}
 }
 
 // organization is the one that the path names: its id and name.
@@ -49,7 +60,7 @@ func (h *web) showOrganization(d *desk) error {
 	}
 	return h.page(d, http.StatusOK, "organization", h.orgPath(""), view{Title: "Organization " + name, Content: organizationView{
 		At: h.orgPath("/" + id), ID: id, Name: name, Own: id == d.by.Org, Last: id == doorward.Default, Back: h.orgPath(""),
-		Users: h.inPath(id, "/users"), Keys: h.inPath(id, "/keys"), Workspaces: h.inPath(id, "/workspaces"),
+		Ways: h.waysInto(id),
 	}})
 }
 

@@ -38,16 +38,24 @@ type spanView struct {
 	Rows      [][]string // of each the span, and a number for each column; those of nothing left out
 }
 
+// overviewPath is where the overview of an organization is. One's own is what administration begins with.
+func (h *web) overviewPath(org string, own bool) string {
+	if own {
+		return h.adminPath("")
+	}
+	return h.inPath(org, "/overview")
+}
+
 // showOverview shows how it goes at the door.
-func (h *web) showOverview(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
-	by := p.Caller(r)
-	o, err := h.Authority.Overview(r.Context(), by)
+func (h *web) showOverview(d *desk) error {
+	by, ctx := d.by, d.r.Context()
+	o, err := h.Authority.Overview(ctx, by)
 	if err != nil {
 		return err
 	}
-	health := p.Running().Health(r.Context())
+	health := d.p.Running().Health(ctx)
 	v := overviewView{
-		Organization: h.Authority.Places().Name(by.Org), Version: health.Version, Open: p.Running().Disabled(), Warnings: health.Warnings,
+		Organization: h.Authority.Places().Name(by.Org), Version: health.Version, Open: d.p.Running().Disabled(), Warnings: health.Warnings,
 		MoreLocked: o.More, Refusals: h.adminPath("/refusals"),
 	}
 	for _, c := range health.Components {
@@ -62,16 +70,16 @@ func (h *web) showOverview(w http.ResponseWriter, r *http.Request, p *gate.Pass)
 	}
 	var refused []gate.RefusalCount
 	if by.Role == doorward.Superadmin {
-		if refused, err = p.Running().Refusals.Hours(by, o.Now); err != nil {
+		if refused, err = d.p.Running().Refusals.Hours(by, o.Now); err != nil {
 			return err
 		}
-		v.Since = stampOf(p.Running().Refusals.Since())
+		v.Since = stampOf(d.p.Running().Refusals.Since())
 	}
 	v.Spans = []spanView{
 		spanOf("hours", "The last 24 hours", spansUntil(o.Now, 24, time.Hour, "2 Jan 15:04"), o.Hours, refused, by.Role == doorward.Superadmin),
 		spanOf("days", "The last 30 days", spansUntil(o.Now, doorward.OverviewDays, 24*time.Hour, "2 Jan"), o.Hours, refused, by.Role == doorward.Superadmin),
 	}
-	return h.framed(w, r, p, http.StatusOK, "overview", h.adminPath(""), view{Title: "Overview", Content: v})
+	return h.page(d, http.StatusOK, "overview", h.overviewPath(by.Org, d.own()), view{Title: "Overview", Content: v})
 }
 
 // spanOf makes the charts and the table of a span of time.

@@ -7,7 +7,7 @@ import (
 	"doorward/gate"
 )
 
-// peopleDoors are the pages about people, keys, workspaces and organizations.
+// peopleDoors are the pages about people, keys, sessions, workspaces and organizations.
 func (h *web) peopleDoors() []gate.Door {
 	const get, post = http.MethodGet, http.MethodPost
 	var doors []gate.Door
@@ -46,6 +46,10 @@ func (h *web) peopleDoors() []gate.Door {
 	door(admin, post, keys, keys, "", h.createServiceKey).Refused = h.serviceKeyRefused
 	door(admin, post, keys, keys, "/{id}/rotate", h.rotateAnyKey)
 	asked(admin, keys, keys, "/{id}/revoke", h.askRevokeAnyKey, h.revokeAnyKey)
+
+	sessions := h.inPath("{org}", "/sessions")
+	door(admin, get, h.accountPath(""), sessions, "", h.showAllSessions)
+	asked(admin, sessions, sessions, "/{id}/end", h.askEndAnySession, h.endAnySession)
 
 	workspaces := h.inPath("{org}", "/workspaces")
 	workspace := workspaces + "/{id}"
