@@ -91,7 +91,7 @@ func (a *Authority) AuditLog(ctx context.Context, by Caller, q AuditQuery) (page
 		return nil, AuditMark{}, ErrForbidden
 	}
 	q.Orgs = by.auditOrgs()
-	since, err := a.auditSince(ctx, by)
+	since, err := a.KnownSince(ctx, by)
 	if err != nil {
 		return nil, AuditMark{}, err
 	}
@@ -120,10 +120,10 @@ func (by Caller) auditOrgs() []string {
 	return []string{by.Org}
 }
 
-// auditSince is from when on by may know of the log; zero for all of it. An organization's id is
+// KnownSince is from when on by may know what has happened in the organization that by acts in; zero for all of it. An organization's id is
 // free again when it is deleted, and the log stays: what it says of those who had the id
 // before is for superadmins, and for no tenant after them.
-func (a *Authority) auditSince(ctx context.Context, by Caller) (time.Time, error) {
+func (a *Authority) KnownSince(ctx context.Context, by Caller) (time.Time, error) {
 	if by.Role == Superadmin || by.Org == Default {
 		return time.Time{}, nil
 	}

@@ -1,6 +1,8 @@
 package doorward
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -51,6 +53,7 @@ type ringKey struct {
 	id      string
 	until   time.Time
 	setup   string           // what makes the first user
+	places  cipher.AEAD      // of where a page begins
 	signers [lastUse]*signer // by use, from AccessToken on
 }
 
@@ -82,20 +85,36 @@ func newRingKey(name string, salt []byte, from SigningKey) (ringKey, error) {
 		return ringKey{}, err
 	}
 	key := ringKey{id: KeyID(from.Secret), until: from.Until}
-	code, err := hkdf.Key(sha256.New, []byte(from.Secret), salt, "doorward setup code", idBytes)
+	derive := func(what string, bytes int) ([]byte, error) {
+		derived, err := hkdf.Key(sha256.New, []byte(from.Secret), salt, "doorward "+what, bytes)
+		if err != nil {
+			return nil, errors.New(name + ": cannot derive keys: " + err.Error())
+		}
+		return derived, nil
+	}
+	code, err := derive("setup code", idBytes)
+	if err != nil {
+		return ringKey{}, err
+	}
+	key.setup = idText([idBytes]byte(code))
+	places, err := derive("places", 32)
+	if err != nil {
+		return ringKey{}, err
+	}
+	block, err := aes.NewCipher(places)
+	if err == nil {
+		key.places, err = cipher.NewGCM(block)
+	}
 	if err != nil {
 		return ringKey{}, errors.New(name + ": cannot derive keys: " + err.Error())
 	}
-	key.setup = idText([idBytes]byte(code))
 	for i := range key.signers {
 		use := Use(i + 1)
 		secret := slices.Clone([]byte(from.Secret))
 		if use != AccessToken {
-			derived, err := hkdf.Key(sha256.New, secret, salt, "doorward "+use.typ(), sha256.Size)
-			if err != nil {
-				return ringKey{}, errors.New(name + ": cannot derive keys: " + err.Error())
+			if secret, err = derive(use.typ(), sha256.Size); err != nil {
+				return ringKey{}, err
 			}
-			secret = derived
 		}
 		// alg comes first and nothing is configurable: Verify compares these bytes and
 		// never reads a header, so no token chooses its algorithm or its key.

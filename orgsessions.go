@@ -12,24 +12,28 @@ type OrgSession struct {
 
 // OrgSessions lists a page of the sessions that live in the organization that by, an admin at
 // least, acts in and that by may end, people's and machines': any other is not shown. They are in the order of
-// whose they are, and next is where the next page begins, zero at the end. A page looks at a
+// whose they are, and next is where the next page begins, empty at the end. A page looks at a
 // bounded number, so that it may be short though more follow.
-func (a *Authority) OrgSessions(ctx context.Context, by Caller, search string, after SessionPlace, limit int) (page []OrgSession, next SessionPlace, err error) {
+func (a *Authority) OrgSessions(ctx context.Context, by Caller, search string, after string, limit int) (page []OrgSession, next string, err error) {
 	if !by.Role.AtLeast(Admin) {
-		return nil, SessionPlace{}, ErrForbidden
+		return nil, "", ErrForbidden
+	}
+	place, err := a.openPlace(after, by.Org)
+	if err != nil {
+		return nil, "", err
 	}
 	if !SessionSearch(search) {
-		return nil, SessionPlace{}, nil // nobody and nothing is called like that
+		return nil, "", nil // nobody and nothing is called like that
 	}
-	q := OrgSessionQuery{Org: by.Org, Search: search, After: after, Limit: limit}
-	held, next, err := a.cfg.Store.OrgSessions(ctx, q, func(s HeldSession) bool { return a.mayEnd(by, s) })
+	q := OrgSessionQuery{Org: by.Org, Search: search, After: place, Limit: limit}
+	held, place, err := a.cfg.Store.OrgSessions(ctx, q, func(s HeldSession) bool { return a.mayEnd(by, s) })
 	if err != nil {
-		return nil, SessionPlace{}, Unavailable(err)
+		return nil, "", Unavailable(err)
 	}
 	for _, s := range held {
 		page = append(page, a.orgSession(s))
 	}
-	return page, next, nil
+	return page, a.sealPlace(place, by.Org), nil
 }
 
 // FindSession reads a session that OrgSessions would list; any other is not found.

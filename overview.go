@@ -42,7 +42,7 @@ func (a *Authority) Overview(ctx context.Context, by Caller) (Overview, error) {
 	}
 	o := Overview{Now: a.cfg.Now().UTC()}
 	from := StartOfDay(o.Now).AddDate(0, 0, 1-OverviewDays)
-	since, err := a.auditSince(ctx, by)
+	since, err := a.KnownSince(ctx, by)
 	if err != nil {
 		return Overview{}, err
 	}

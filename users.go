@@ -132,9 +132,9 @@ func (a *Authority) ChangeUser(ctx context.Context, by Caller, id string, c User
 			return User{}, err
 		}
 	}
-	var raises error // why by may raise nobody
-	if c.Role != nil {
-		raises = a.unlimited(ctx, by)
+	var gives error // why by may give nobody anything
+	if c.Role != nil || c.Workspaces != nil || c.Disabled != nil && !*c.Disabled {
+		gives = a.unlimited(ctx, by)
 	}
 	change := func(u User, others Census) (User, error) {
 		if err := by.Manages(u); err != nil {
@@ -150,14 +150,14 @@ func (a *Authority) ChangeUser(ctx context.Context, by Caller, id string, c User
 		if !by.Role.AtLeast(next.Role) {
 			return u, ErrForbidden
 		}
-		if raises != nil && next.Role.Rank() > u.Role.Rank() {
-			return u, raises
-		}
 		if c.Disabled != nil {
 			next.Disabled = *c.Disabled
 		}
 		if c.Workspaces != nil {
 			next.Workspaces = slices.Compact(slices.Sorted(slices.Values(c.Workspaces)))
+		}
+		if gives != nil && next.gains(u) {
+			return u, gives
 		}
 		if next.Disabled || next.Role.Rank() < u.Role.Rank() {
 			if err := others.KeepsTheTop(u); err != nil {
@@ -177,6 +177,12 @@ func (a *Authority) ChangeUser(ctx context.Context, by Caller, id string, c User
 	a.holderChanged(u)
 	a.revoke(ended...)
 	return u, nil
+}
+
+// gains reports whether u may do anything that before might not.
+func (u User) gains(before User) bool {
+	return u.Role.Rank() > before.Role.Rank() || before.Disabled && !u.Disabled ||
+		slices.ContainsFunc(u.Workspaces, func(id string) bool { return !slices.Contains(before.Workspaces, id) })
 }
 
 func (c UserChange) words() string {

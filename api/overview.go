@@ -107,7 +107,7 @@ func (a *api) refusals(w http.ResponseWriter, r *http.Request, p *gate.Pass) err
 	if err != nil {
 		return err
 	}
-	found, err := p.Running().Refusals.Newest(p.Caller(r), q.Get("request_id"), limit)
+	found, err := p.Running().Refused(r.Context(), p.Caller(r), q.Get("request_id"), limit)
 	if err != nil {
 		return err
 	}

@@ -86,15 +86,11 @@ func (a *api) listAllSessions(w http.ResponseWriter, r *http.Request, p *gate.Pa
 	if q.Get("user") != "" {
 		return doorward.Invalid("user", "must not be given together with all")
 	}
-	after, err := doorward.ParseSessionPlace(q.Get("after"))
+	page, next, err := a.Authority.OrgSessions(r.Context(), p.Caller(r), q.Get("search"), q.Get("after"), limit)
 	if err != nil {
 		return err
 	}
-	page, next, err := a.Authority.OrgSessions(r.Context(), p.Caller(r), q.Get("search"), after, limit)
-	if err != nil {
-		return err
-	}
-	body := sessionsBody{Sessions: make([]sessionBody, 0, len(page)), Next: next.String()}
+	body := sessionsBody{Sessions: make([]sessionBody, 0, len(page)), Next: next}
 	for _, s := range page {
 		one := sessionOf(s.Session, p)
 		one.Whose = &whoseBody{

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"bytes"
+	"encoding/base64"
 	"fmt"
 	"html"
 	"net/http"
@@ -274,6 +276,16 @@ func TestManySessions(t *testing.T) {
 		}
 		// What ends between two pages is on the second one no more, and nothing else is lost or told twice.
 		first := d.do("GET", "/api/auth/sessions?all=true&limit=50", root).want(http.StatusOK)
+		// Where a page ends may be a session that whoever asks may not know of: it is sealed, and good for its organization alone.
+		mark, err := base64.RawURLEncoding.DecodeString(first.str("next"))
+		if err != nil || bytes.Contains(mark, []byte("app")) || bytes.Contains(mark, []byte(all[49])) {
+			t.Errorf("next says %q, %v", mark, err)
+		}
+		mark[len(mark)-1] ^= 1
+		d.orgs(root, map[string][]string{"acme": nil})
+		for next, in := range map[string]ask{base64.RawURLEncoding.EncodeToString(mark): inOrg(doorward.Default), first.str("next"): inOrg("acme")} {
+			d.do("GET", "/api/auth/sessions?all=true&after="+next, root, in).refused(http.StatusBadRequest, "after: is not where a page begins")
+		}
 		for _, id := range []string{all[10], all[49], all[60]} {
 			d.do("DELETE", "/api/auth/sessions/"+id, root).want(http.StatusNoContent)
 		}

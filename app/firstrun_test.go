@@ -170,7 +170,7 @@ func TestOpenModeRefusesForwardedAndForeignRequests(t *testing.T) {
 		"Forwarded", "X-Forwarded-For", "x-forwarded-host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Ssl",
 		"X-Forwarded-Scheme", "X-Forwarded", "X-Real-IP", "True-Client-IP", "X-Client-IP", "CF-Connecting-IP", "Via",
 		"X_Forwarded_For", "X.Forwarded.For", "X-Forward-For", "Client-IP", "X-Cluster-Client-IP", "Fastly-Client-IP", "X-Envoy-External-Address", "X-Originating-IP",
-		"CF-Connecting-IPv6", "CF-Pseudo-IPv4", "X-Azure-ClientIP", "X-Original-Host", "X-Host",
+		"CF-Connecting-IPv6", "CF-Pseudo-IPv4", "X-Azure-ClientIP", "X-Original-Host", "X-Host", "X!Real!IP", "X-Scheme", "X-Url-Scheme", "Front-End-Https", "X-Azure-SocketIP",
 	} {
 		knock(header(name, "127.0.0.1"), false)
 		knock(header(name, ""), false)

@@ -950,6 +950,7 @@ func TestAMachineRisesAboveNoLimitByKeys(t *testing.T) {
 					a.refused(http.StatusForbidden, "insufficient permissions")
 				}
 				d.do("PATCH", "/api/auth/users/"+vi, by, jsonBody(`{"disabled":true}`)).want(http.StatusOK) // which takes away
+				d.do("PATCH", "/api/auth/users/"+vi, by, jsonBody(`{"disabled":false}`)).refused(http.StatusForbidden, "insufficient permissions")
 			}
 			// Its own successor is as limited.
 			next := d.do("POST", "/api/auth/keys/"+made.str("id")+"/rotate", apiKey(key), jsonBody(`{"overlap":"0s"}`)).want(http.StatusCreated)

@@ -148,6 +148,10 @@ func refusalOf(o *outcome, method string, res *http.Response, body string) {
 		o.cleared = o.cleared || c.Name == "brokoli_session" && c.MaxAge < 0
 	}
 	var e struct{ Error string }
+	// People in a browser are told by a page, but behind nginx, which has what is told from a header.
+	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") && strings.Contains(body, "You may not do that.") {
+		o.error = "insufficient permissions"
+	}
 	if json.Unmarshal([]byte(body), &e) == nil && method != http.MethodHead {
 		o.error = e.Error // an answer to HEAD has no body, one to a question about it may
 	}

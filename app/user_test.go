@@ -100,7 +100,7 @@ func TestUserCommands(t *testing.T) {
 		d.do("GET", "/api/auth/me", bearer(token), inWorkspace("lab")).want(http.StatusOK)
 		d.do("GET", "/api/auth/me", bearer(token), inWorkspace("default")).want(http.StatusForbidden)
 		says("organization acme is called The Acme now", "", "org", "rename", "acme", "The Acme")
-		until(t, time.Second, "the server knows the organization's name", func() bool {
+		until(t, 20*time.Second, "the server knows the organization's name", func() bool {
 			return d.do("GET", "/api/auth/me", bearer(token)).str("organization.name") == "The Acme"
 		})
 		says("workspace lab of organization acme is called The lab now", "", "workspace", "rename", "lab", "The lab", "--org", "acme")

@@ -37,6 +37,7 @@ type announced struct {
 	mu      sync.Mutex
 	console io.Writer // nil before the first call
 	base    string
+	open    bool // it has been said how to end open mode
 	more    bool // there may be more to say: the door stood open, or that could not be read
 }
 
@@ -60,6 +61,7 @@ func (d *Door) announce(ctx context.Context) error {
 	}
 	if mode == doorward.ModeOpen {
 		c.Log.Warn("open mode: nobody is set up, and everything is open to whoever is on this machine; making the first user ends it")
+		d.announced.open = true
 		fmt.Fprintf(console, "\nTo make the first user and close the door:\n\n  %s\n\nor\n\n  curl -X POST %s -H \"Content-Type: application/json\" -d '%s'\n\n", setup, users, body)
 		return nil
 	}
@@ -68,8 +70,8 @@ func (d *Door) announce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.announced.more = false
 	code := d.SetupCode()
+	d.announced.more = needs && code == "" // another request has just read that the door stands open
 	if !needs || code == "" {
 		return nil
 	}
@@ -84,7 +86,7 @@ func (d *Door) announce(ctx context.Context) error {
 const announceEvery = time.Second
 
 // announceAgain waits until open mode has ended and says then how to make the first user: who was told of a link
-// without a code needs one now. It ends at once where the door did not stand open when Announce was called.
+// without a code needs one now. It ends once all is said; where Announce is not called, it waits for that.
 func (d *Door) announceAgain(ctx context.Context) {
 	tick := time.NewTicker(announceEvery)
 	defer tick.Stop()
@@ -105,7 +107,7 @@ func (d *Door) saidAll(ctx context.Context) bool {
 		return false
 	}
 	if d.announced.more {
-		if mode, err := d.authority.Mode(ctx); err != nil || mode == doorward.ModeOpen {
+		if mode, err := d.authority.Mode(ctx); err != nil || mode == doorward.ModeOpen && d.announced.open {
 			return false
 		}
 		_ = d.announce(ctx) // an error leaves more to say, and is one of the database, which others report

@@ -157,25 +157,15 @@ func TestOpenModeEndsWithoutAUser(t *testing.T) {
 	t.Parallel()
 	coded := regexp.MustCompile(`http://(\S+)/auth/setup#code=(\S+)`)
 	hand := doorward.Caller{Identity: doorward.Identity{Role: doorward.Superadmin, Org: doorward.Default, Workspace: doorward.Default}}
-	for name, open := range map[string]func(door.Config) (*door.Door, error){
-		"Open": func(c door.Config) (*door.Door, error) { return door.Open(t.Context(), c) },
-		"New and Run": func(c door.Config) (*door.Door, error) {
-			d, err := door.New(t.Context(), c)
-			if err != nil {
-				return nil, err
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			ended := make(chan struct{})
-			t.Cleanup(func() { cancel(); <-ended })
-			go func() { defer close(ended); d.Run(ctx) }()
-			d.Announce(t.Context(), c.Console, "http://there")
-			return d, nil
-		},
-	} {
+	for _, name := range []string{"Open", "New and Run"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var log, console said
-			d, err := open(door.Config{
+			open := door.Open
+			if name == "New and Run" {
+				open = door.New
+			}
+			d, err := open(t.Context(), door.Config{
 				DataDir: t.TempDir(), OpenAllowed: true, Hashing: doorward.HasherConfig{Memory: 64, Time: 1},
 				Console: &console, Log: slog.New(slog.NewTextHandler(&log, nil)),
 			})
@@ -183,6 +173,13 @@ func TestOpenModeEndsWithoutAUser(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = d.Close() })
+			if name == "New and Run" {
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan struct{})
+				go func() { defer close(ended); d.Run(ctx) }()
+				t.Cleanup(func() { cancel(); <-ended })
+				d.Announce(t.Context(), &console, "http://there")
+			}
 			if before := console.String(); !strings.Contains(before, "/auth/setup\n") || coded.MatchString(before) || d.SetupCode() != "" {
 				t.Fatalf("in open mode the console says %s", before)
 			}

@@ -239,6 +239,12 @@ type nginxAnswer struct {
 	body   []byte
 }
 
+// carriesJSON reports whether what is written to w goes on in a header, as JSON: no page can.
+func carriesJSON(w http.ResponseWriter) bool {
+	_, nginx := w.(*nginxAnswer)
+	return nginx
+}
+
 func (a *nginxAnswer) WriteHeader(status int) { a.status = status }
 
 func (a *nginxAnswer) Write(b []byte) (int, error) {

@@ -13,9 +13,14 @@ import (
 // mode one of them means that the request was not made on this machine, whatever the
 // connection says. There are more than anybody has listed: what they are made of tells them.
 func forwarding(name string) bool {
-	name = strings.NewReplacer("_", "-", ".", "-").Replace(strings.ToLower(name))
+	name = strings.Map(func(c rune) rune {
+		if 'a' <= c && c <= 'z' || '0' <= c && c <= '9' {
+			return c
+		}
+		return '-'
+	}, strings.ToLower(name))
 	switch name {
-	case "via", "x-host", "x-envoy-external-address":
+	case "via", "x-host", "x-scheme", "x-url-scheme", "front-end-https", "x-envoy-external-address":
 		return true
 	}
 	for _, part := range [...]string{"forward", "x-original-", "x-rewrite-"} {
@@ -24,7 +29,7 @@ func forwarding(name string) bool {
 		}
 	}
 	switch name[strings.LastIndexByte(name, '-')+1:] {
-	case "ip", "ipv4", "ipv6", "clientip":
+	case "ip", "ipv4", "ipv6", "clientip", "socketip":
 		return true
 	}
 	return false

@@ -128,8 +128,8 @@ func (rs *Refusals) Since() time.Time { return rs.since }
 
 // Newest returns what by may know of the newest refusals, the newest first, at most limit; of
 // the request with this id alone, unless id is empty. An admin may know of those of
-// callers in the organization that by acts in who are not above them, a superadmin of all, those of nobody among them.
-func (rs *Refusals) Newest(by doorward.Caller, id string, limit int) ([]Refusal, error) {
+// callers in the organization that by acts in who are not above them, from since on, a superadmin of all, those of nobody among them.
+func (rs *Refusals) Newest(by doorward.Caller, since time.Time, id string, limit int) ([]Refusal, error) {
 	if !by.Role.AtLeast(doorward.Admin) {
 		return nil, doorward.ErrForbidden
 	}
@@ -146,7 +146,7 @@ func (rs *Refusals) Newest(by doorward.Caller, id string, limit int) ([]Refusal,
 			continue
 		}
 		// What somebody above them was refused may be about another organization, in which superadmins act.
-		if f := r.told(); by.Role == doorward.Superadmin || f.Org != "" && f.Org == by.Org && by.Role.AtLeast(f.Role) {
+		if f := r.told(); by.Role == doorward.Superadmin || f.Org != "" && f.Org == by.Org && by.Role.AtLeast(f.Role) && !f.Time.Before(since) {
 			all = append(all, f)
 		}
 	}

@@ -39,7 +39,7 @@ func TestRefusalsAreFoundByTheirID(t *testing.T) {
 	}
 	find := func(by doorward.Caller, i int) (Refusal, bool) {
 		t.Helper()
-		found, err := rs.Newest(by, fmt.Sprintf("%020d", i), 10)
+		found, err := rs.Newest(by, time.Time{}, fmt.Sprintf("%020d", i), 10)
 		if err != nil || len(found) > 1 {
 			t.Fatalf("number %d: %v, %v", i, found, err)
 		}
@@ -59,18 +59,18 @@ func TestRefusalsAreFoundByTheirID(t *testing.T) {
 			}
 		}
 	}
-	newest, err := rs.Newest(superadmin, "", 3)
+	newest, err := rs.Newest(superadmin, time.Time{}, "", 3)
 	if err != nil || len(newest) != 3 || newest[0] != refusalNumber(KeptRefusals+499) || newest[2] != refusalNumber(KeptRefusals+497) {
 		t.Errorf("the newest are %+v, %v", newest, err)
 	}
 	for _, id := range []string{"x", strings.Repeat("0", 21), strings.Repeat("0", 2000), "\x00"} {
-		if found, err := rs.Newest(superadmin, id, 10); err != nil || found != nil {
+		if found, err := rs.Newest(superadmin, time.Time{}, id, 10); err != nil || found != nil {
 			t.Errorf("%q: %v, %v", id, found, err)
 		}
 	}
 	for _, role := range []doorward.Role{"", doorward.Viewer, doorward.Editor} {
 		by := doorward.Caller{Identity: doorward.Identity{Role: role, Org: "default"}}
-		if found, err := rs.Newest(by, "", 10); found != nil || err != doorward.ErrForbidden {
+		if found, err := rs.Newest(by, time.Time{}, "", 10); found != nil || err != doorward.ErrForbidden {
 			t.Errorf("a %s gets %v, %v", role, found, err)
 		}
 	}
@@ -130,7 +130,7 @@ func TestRefusalsTakeBoundedMemory(t *testing.T) {
 	if took > 12<<20 {
 		t.Errorf("%d refusals take %d bytes", KeptRefusals, took)
 	}
-	if got, err := rs.Newest(superadmin, "", 1); err != nil || len(got) != 1 || len(got[0].Path) != keptPath {
+	if got, err := rs.Newest(superadmin, time.Time{}, "", 1); err != nil || len(got) != 1 || len(got[0].Path) != keptPath {
 		t.Errorf("%v, %v", got, err)
 	}
 	if n := testing.AllocsPerRun(1000, func() { rs.keep(aMoment, refusalForBench) }); n > 1 {
@@ -154,7 +154,7 @@ func TestRefusalsAreSafeForConcurrentUse(t *testing.T) {
 				f := refusalNumber(KeptRefusals + i*each + j)
 				rs.keep(f.Time, f)
 				if j%100 == 0 {
-					found, err := rs.Newest(superadmin, f.RequestID, 1)
+					found, err := rs.Newest(superadmin, time.Time{}, f.RequestID, 1)
 					if err != nil || len(found) != 1 || found[0] != f {
 						t.Errorf("%+v, %v", found, err)
 					}

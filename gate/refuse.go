@@ -81,7 +81,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 				w.WriteHeader(http.StatusSeeOther)
 				return
 			}
-		case g.Forbidden != nil:
+		case g.Forbidden != nil && !carriesJSON(w):
 			g.Forbidden(w, r, p, e)
 			return
 		}

@@ -219,5 +219,15 @@ func (rn *Running) asker(ctx context.Context, by doorward.Caller, q Question) (d
 	return doorward.AnybodyWith(role, by.Org, cmp.Or(by.Workspaces, doorward.Default)), nil
 }
 
+// Refused lists what was refused, newest first and limit at most, of what by may know: the request
+// with this id, or all where it is empty.
+func (rn *Running) Refused(ctx context.Context, by doorward.Caller, id string, limit int) ([]Refusal, error) {
+	since, err := rn.Authority.KnownSince(ctx, by)
+	if err != nil {
+		return nil, err
+	}
+	return rn.Refusals.Newest(by, since, id, limit)
+}
+
 // Disabled reports whether the service behind is open to all.
 func (rn *Running) Disabled() bool { return rn.policy.Load().Disabled }

@@ -30,15 +30,11 @@ type orgSessionsView struct {
 func (h *web) showAllSessions(d *desk) error {
 	at := h.in(d, "/sessions")
 	l := d.list(at)
-	after, err := doorward.ParseSessionPlace(l.After)
+	page, next, err := h.Authority.OrgSessions(d.r.Context(), d.by, l.Search, l.After, pageSize)
 	if err != nil {
 		return err
 	}
-	page, next, err := h.Authority.OrgSessions(d.r.Context(), d.by, l.Search, after, pageSize)
-	if err != nil {
-		return err
-	}
-	v := orgSessionsView{list: l.to(next.String())}
+	v := orgSessionsView{list: l.to(next)}
 	for _, s := range page {
 		row := orgSessionRow{
 			Who: s.Subject, Kind: "machine", With: begunWith(s), Role: string(s.Role), In: someOf(s.Workspaces.List()), Address: s.Address,

@@ -46,7 +46,7 @@ func (h *web) showRefusals(w http.ResponseWriter, r *http.Request, p *gate.Pass)
 	if v.Asked != "" {
 		limit = 1
 	}
-	found, err := refusals.Newest(p.Caller(r), v.Asked, limit)
+	found, err := p.Running().Refused(r.Context(), p.Caller(r), v.Asked, limit)
 	if err != nil {
 		return err
 	}
