@@ -25,7 +25,7 @@ func (a *api) revoke(w http.ResponseWriter, r *http.Request, p *gate.Pass) error
 }
 
 // logout is the person's: by token or by cookie, and the cookie goes in any case, even a
-// dead one or one beside a token, since the person wants it gone.
+// dead one, since the person wants it gone.
 func (a *api) logout(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
 	token, machine, err := gate.Bearer(r)
 	if err != nil {
@@ -36,8 +36,11 @@ func (a *api) logout(w http.ResponseWriter, r *http.Request, p *gate.Pass) error
 		if err != nil {
 			return err
 		}
-		if _, present, err := gate.Cookie(r, a.CookieName); present || err != nil {
-			gate.SetCookie(w, p, a.CookieName, "", -1)
+		// A cookie beside it goes if it is good for nothing any more: that of another session is nobody's to take here.
+		if cookie, present, err := gate.Cookie(r, a.CookieName); err == nil && present {
+			if _, err := a.Authority.Authenticate(r.Context(), doorward.Presented{Via: doorward.FromCookie, Value: cookie}); doorward.IsDead(err) {
+				gate.SetCookie(w, p, a.CookieName, "", -1)
+			}
 		}
 		writeInvalidated(w)
 		return nil

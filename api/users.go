@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"doorward"
 	"doorward/gate"
@@ -48,7 +49,11 @@ func (a *api) createUser(w http.ResponseWriter, r *http.Request, p *gate.Pass) e
 	if first {
 		var keys []string
 		if keys, err = headerSecrets(r); err == nil {
-			u, err = a.Authority.CreateFirstUser(r.Context(), p.Caller(r), r.Header.Get("X-Setup-Code"), keys, n)
+			codes := r.Header.Values("X-Setup-Code")
+			if len(codes) > 1 {
+				return doorward.Invalid("X-Setup-Code", "must not be given twice")
+			}
+			u, err = a.Authority.CreateFirstUser(r.Context(), p.Caller(r), strings.Join(codes, ""), keys, n)
 		}
 	} else {
 		u, err = a.Authority.CreateUser(r.Context(), p.Caller(r), n)

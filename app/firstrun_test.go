@@ -119,6 +119,19 @@ func TestHowTheDoorStandsWhileNobodyIsSetUp(t *testing.T) {
 	}
 }
 
+// TestOpenModeAndThePageBefore: where a browser says neither Sec-Fetch-Site nor Origin, the page that it says counts.
+func TestOpenModeAndThePageBefore(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	d.do("POST", "/run", header("Referer", "http://evil.example/"), jsonBody(`{"prompt":"x"}`)).refused(http.StatusForbidden, "cross-origin request refused")
+	d.do("POST", "/run", header("Referer", "%"), jsonBody(`{"prompt":"x"}`)).refused(http.StatusForbidden, "cross-origin request refused")
+	d.do("POST", "/run", header("Referer", d.URL+"/"), jsonBody(`{"prompt":"x"}`)).want(http.StatusOK)
+	d.do("GET", "/", header("Referer", "https://docs.example/"), header("Sec-Fetch-Site", "none")).want(http.StatusOK)
+	code := header("X-Setup-Code", "x")
+	closed := newDoor(t, "open_mode=never")
+	closed.do("POST", "/api/auth/users", jsonBody(firstUserBody), header("X-Setup-Code", closed.house.authority.SetupCode()), code).refused(http.StatusBadRequest, "X-Setup-Code: must not be given twice")
+}
+
 func TestOpenModeNeedsALoopbackHost(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)

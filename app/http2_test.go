@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -232,6 +233,59 @@ func (f *frames) outcome(stream uint32) string {
 			if frame.ErrCode != http2.ErrCodeNo {
 				return "goaway " + frame.ErrCode.String()
 			}
+		}
+	}
+}
+
+// TestHTTP2RefusalsAreRead: a body that nobody wants is taken, if it is not large, and no frame of it is
+// answered by a reset of a stream that has been answered.
+func TestHTTP2RefusalsAreRead(t *testing.T) {
+	t.Parallel()
+	d, _ := gatewayDoor(t, "limits.body_bytes=100KiB")
+	for _, c := range []struct {
+		method, path, status string
+		length               int
+	}{
+		{"POST", "/x", "401", 200 << 10}, {"POST", "/auth/refresh", "413", 64<<10 + 1}, {"POST", "/auth/nothing", "404", 64 << 10},
+		{"DELETE", "/auth/refresh", "405", 64 << 10}, {"POST", "/auth/token", "401", 60 << 10}, {"POST", "/a%2fb", "400", 100 << 10},
+	} {
+		f := d.frames(t)
+		for open := false; !open; { // the server takes more at once than a client may take for granted
+			frame, err := f.ReadFrame()
+			f.must(err)
+			_, open = frame.(*http2.WindowUpdateFrame)
+		}
+		f.must(f.WriteSettingsAck())
+		if !f.send(1, false, ":method", c.method, ":scheme", "http", ":authority", "x", ":path", c.path, "content-length", strconv.Itoa(c.length)) {
+			t.Fatal("the head is not taken")
+		}
+		var got []string
+		until := func(enough func(pings int) bool) {
+			for pings := 0; !enough(pings); {
+				f.must(f.WritePing(false, [8]byte{1}))
+				for answered := false; !answered; {
+					frame, err := f.ReadFrame()
+					f.must(err)
+					switch frame := frame.(type) {
+					case *http2.MetaHeadersFrame:
+						got = append(got, frame.PseudoValue("status"))
+					case *http2.RSTStreamFrame:
+						got = append(got, "reset "+frame.ErrCode.String())
+					case *http2.PingFrame:
+						answered = true
+					}
+				}
+				pings++
+			}
+		}
+		// Time enough for an answer that does not wait.
+		until(func(pings int) bool { return len(got) > 0 || pings == 50 })
+		for left := c.length; left > 0; left -= 16 << 10 {
+			f.must(f.WriteData(1, left <= 16<<10, bytes.Repeat([]byte(" "), min(left, 16<<10))))
+		}
+		until(func(pings int) bool { return len(got) > 0 && pings > 0 })
+		if !slices.Equal(got, []string{c.status}) {
+			t.Errorf("%s %s with %d bytes: %v, want %s", c.method, c.path, c.length, got, c.status)
 		}
 	}
 }

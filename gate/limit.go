@@ -93,6 +93,24 @@ func limitUnread(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// restTaken is how much of a body is taken over HTTP/2 that nobody reads, as net/http does over HTTP/1.1.
+const restTaken = 256 << 10
+
+// takeRest takes what is left of a body over HTTP/2 before an answer that does not wait for it. Otherwise net/http
+// resets the stream after the answer, and again, as one that is closed, for each frame that was under way: clients
+// are known that drop the answer then. Who waits to be told to send is not told to.
+func takeRest(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor != 2 || r.ContentLength == 0 || r.ContentLength > restTaken || len(r.Header["Expect"]) > 0 {
+		return
+	}
+	body := r.Body
+	if timed, ok := body.(*timedBody); ok {
+		body = timed.ReadCloser // else its time would begin
+	}
+	limitRest(w, r, unreadTimeout)
+	_, _ = io.CopyN(io.Discard, body, restTaken)
+}
+
 // closingBody is the body of a request after whose answer the connection is to be closed: by
 // the client's word, as each is of HTTP/1.0. net/http then closes it at once, whatever has
 // come or still comes of the body, and the system tells the client of a reset, often before

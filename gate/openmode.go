@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 
 	"doorward"
@@ -56,6 +57,12 @@ func (g *Gate) openRequest(r *http.Request) error {
 	}
 	if o := r.Header.Values("Origin"); len(o) > 0 {
 		if len(o) > 1 || !g.ownOrigin(o[0], r.Host) {
+			return doorward.ErrCrossOrigin
+		}
+	}
+	// Browsers that say neither may still say which page it was.
+	for _, page := range r.Header["Referer"] {
+		if u, err := url.Parse(page); len(r.Header["Sec-Fetch-Site"])+len(r.Header["Origin"]) == 0 && (err != nil || !strings.EqualFold(u.Host, r.Host)) {
 			return doorward.ErrCrossOrigin
 		}
 	}

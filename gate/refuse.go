@@ -58,6 +58,7 @@ func (g *Gate) refuse(w http.ResponseWriter, r *http.Request, p *Pass, err error
 	}
 	limitAnswer(w, g.BodyTimeout)
 	limitUnread(w, r)
+	takeRest(w, r)
 	if r.ProtoMajor == 1 && (status == http.StatusRequestEntityTooLarge || status == http.StatusRequestTimeout) {
 		h.Set("Connection", "close") // there is more of it than anybody wants to read, or wait for
 	}
