@@ -87,17 +87,26 @@ type AuditQuery struct {
 // in, and for a superadmin also those of none. q.Orgs is not read. next is where the next
 // page begins, zero at the end.
 func (a *Authority) AuditLog(ctx context.Context, by Caller, q AuditQuery) (page []AuditRecord, next AuditMark, err error) {
+	if q, err = a.knownTo(ctx, by, q); err != nil {
+		return nil, AuditMark{}, err
+	}
+	return a.auditPage(ctx, q)
+}
+
+// knownTo is q, asked of no more than by may know.
+func (a *Authority) knownTo(ctx context.Context, by Caller, q AuditQuery) (AuditQuery, error) {
 	if !by.Role.AtLeast(Admin) {
-		return nil, AuditMark{}, ErrForbidden
+		return q, ErrForbidden
 	}
 	q.Orgs = by.auditOrgs()
 	since, err := a.KnownSince(ctx, by)
-	if err != nil {
-		return nil, AuditMark{}, err
-	}
 	if q.From.Before(since) {
 		q.From = since
 	}
+	return q, err
+}
+
+func (a *Authority) auditPage(ctx context.Context, q AuditQuery) (page []AuditRecord, next AuditMark, err error) {
 	limit := q.Limit
 	q.Limit++
 	page, err = a.cfg.Store.Audit(ctx, q)

@@ -17,8 +17,11 @@ func (r AuditRecord) TimeText() string { return r.Time.UTC().Format("2006-01-02T
 // the rest a page at a time, which takes the same memory however many there are.
 func (a *Authority) AuditCSV(ctx context.Context, by Caller, q AuditQuery) (write func(io.Writer) error, err error) {
 	const step = 500
+	if q, err = a.knownTo(ctx, by, q); err != nil {
+		return nil, err
+	}
 	q.Limit = step
-	page, next, err := a.AuditLog(ctx, by, q)
+	page, next, err := a.auditPage(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +38,7 @@ func (a *Authority) AuditCSV(ctx context.Context, by Caller, q AuditQuery) (writ
 			q.Before = before
 			var more []AuditRecord
 			var err error
-			more, next, err = a.AuditLog(ctx, by, q)
+			more, next, err = a.auditPage(ctx, q)
 			return more, err
 		})
 	}, nil
