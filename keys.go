@@ -47,11 +47,16 @@ func (a *Authority) CreateKey(ctx context.Context, by Caller, n NewKey) (KeyStat
 // unlimited refuses a machine whose credential ends, or may be exchanged under some client
 // ids only: a key or a password that it gave out would be under none of its limits.
 func (a *Authority) unlimited(ctx context.Context, by Caller) error {
+	return a.unlimitedOr(ctx, by, "")
+}
+
+// unlimitedOr lets pass who came with the credential own as well: what takes its place keeps its limits.
+func (a *Authority) unlimitedOr(ctx context.Context, by Caller, own string) error {
 	if by.Kind != KindKey && by.Kind != KindClient {
 		return nil
 	}
 	id, err := a.ownCredential(ctx, by)
-	if err != nil {
+	if err != nil || own != "" && id == own {
 		return err
 	}
 	if c, ok := a.credentials.byID[id]; ok {
@@ -249,7 +254,7 @@ func (a *Authority) RotateKey(ctx context.Context, by Caller, id string, overlap
 		return KeyState{}, KeyState{}, nil, err
 	}
 	entry := by.Audit("key.rotate", id, "to "+k.ID+", overlap "+overlap.String())
-	if err := a.mayRotate(ctx, by, id); err != nil {
+	if err := a.unlimitedOr(ctx, by, id); err != nil {
 		return KeyState{}, KeyState{}, nil, a.refuse(ctx, entry, err)
 	}
 	rotate := func(old KeyState, now time.Time) (KeyRotation, error) {
@@ -276,19 +281,6 @@ func (a *Authority) RotateKey(ctx context.Context, by Caller, id string, overlap
 	a.revoke(ended...)
 	a.learnKeys(ctx, next.ID)
 	return old, next, secret, nil
-}
-
-// mayRotate refuses a machine with a limited credential any key but that one, whose limits its
-// successor keeps.
-func (a *Authority) mayRotate(ctx context.Context, by Caller, id string) error {
-	if by.Kind != KindKey && by.Kind != KindClient {
-		return nil
-	}
-	own, err := a.ownCredential(ctx, by)
-	if err != nil || own == id {
-		return err
-	}
-	return a.unlimited(ctx, by)
 }
 
 // Rotation is how k is rotated at the time now, if it can be: a key that is no good any
