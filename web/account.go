@@ -39,6 +39,11 @@ func (h *web) signOut(w http.ResponseWriter, r *http.Request, p *gate.Pass) erro
 	if err := h.Authority.SignOut(r.Context(), p.Caller(r), p.Shown); err != nil {
 		return err
 	}
+	return h.signedOut(w, p)
+}
+
+// signedOut leads who has no session any more to where one is begun.
+func (h *web) signedOut(w http.ResponseWriter, p *gate.Pass) error {
 	gate.SetCookie(w, p, h.CookieName, "", -1)
 	sendOn(w, SignInPage(h.Prefix))
 	return nil
@@ -101,16 +106,19 @@ func nextPage(at, mark string) string {
 
 // endSession ends one session of who asks. The one that the page was shown in ends as signing out does.
 func (h *web) endSession(w http.ResponseWriter, r *http.Request, p *gate.Pass) error {
+	return h.endOne(w, r, p, p.Caller(r), h.accountPath("/sessions"), "session-ended")
+}
+
+// endOne ends the session that the path names for by, and shows the page again, which says so.
+func (h *web) endOne(w http.ResponseWriter, r *http.Request, p *gate.Pass, by doorward.Caller, page, word string) error {
 	id := r.PathValue("id")
-	if err := h.Authority.EndOneSession(r.Context(), p.Caller(r), id); err != nil {
+	if err := h.Authority.EndOneSession(r.Context(), by, id); err != nil {
 		return err
 	}
 	if id == p.Identity.Session {
-		gate.SetCookie(w, p, h.CookieName, "", -1)
-		sendOn(w, SignInPage(h.Prefix))
-		return nil
+		return h.signedOut(w, p)
 	}
-	return doneAt(w, h.accountPath("/sessions"), "session-ended")
+	return doneAt(w, page, word)
 }
 
 // endOtherSessions ends all sessions of who asks but the one that the page was shown in.

@@ -4,7 +4,6 @@ import (
 	"net/http"
 
 	"doorward"
-	"doorward/gate"
 )
 
 // orgSessionRow is a session as those see it who look after an organization.
@@ -93,14 +92,5 @@ func (h *web) askEndAnySession(d *desk) error {
 
 // endAnySession ends a session. The one that the page was shown in ends as signing out does.
 func (h *web) endAnySession(d *desk) error {
-	id := d.r.PathValue("id")
-	if err := h.Authority.EndOneSession(d.r.Context(), d.by, id); err != nil {
-		return err
-	}
-	if id == d.p.Identity.Session {
-		gate.SetCookie(d.w, d.p, h.CookieName, "", -1)
-		sendOn(d.w, SignInPage(h.Prefix))
-		return nil
-	}
-	return doneAt(d.w, h.in(d, "/sessions"), "their-session-ended")
+	return h.endOne(d.w, d.r, d.p, d.by, h.in(d, "/sessions"), "their-session-ended")
 }

@@ -52,8 +52,7 @@ func Forbidden(c Config) func(http.ResponseWriter, *http.Request, *gate.Pass, *d
 	h := newWeb(c)
 	return func(w http.ResponseWriter, r *http.Request, p *gate.Pass, e *doorward.Error) {
 		const status = http.StatusForbidden
-		v := view{Title: refusedTitle(status), Problem: inWords(e).text, Content: noticeLink{h.accountPath(""), "Your account", p.RequestID}}
-		must(h.framed(w, r, p, status, "notice", h.accountPath(""), v))
+		must(h.framed(w, r, p, status, "notice", h.accountPath(""), refusal(p, status, e, h.accountPath(""), "Your account")))
 	}
 }
 

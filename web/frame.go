@@ -126,14 +126,18 @@ func (h *web) refusedAt(at string) func(http.ResponseWriter, *http.Request, *gat
 		if at == r.URL.Path && r.Method != http.MethodPost {
 			at = h.accountPath("") // or it would lead back to the refusal
 		}
-		wrong := inWords(e)
-		v := view{Title: refusedTitle(status), Problem: wrong.text, Content: noticeLink{at, "Go back", p.RequestID}}
+		v := refusal(p, status, e, at, "Go back")
 		if p.Identity.IsZero() {
 			must(h.show(w, status, "notice", v))
 			return
 		}
 		must(h.framed(w, r, p, status, "notice", at, v))
 	}
+}
+
+// refusal says what was refused, and by what request id more is found out, with the one way on.
+func refusal(p *gate.Pass, status int, e *doorward.Error, to, text string) view {
+	return view{Title: refusedTitle(status), Problem: inWords(e).text, Content: noticeLink{to, text, p.RequestID}}
 }
 
 // refusedTitle is the heading over a refusal.

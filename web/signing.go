@@ -70,7 +70,5 @@ func (h *web) rotateNow(w http.ResponseWriter, r *http.Request, p *gate.Pass) er
 	if _, err := h.Authority.RotateKeys(r.Context(), p.Caller(r), true); err != nil {
 		return err
 	}
-	gate.SetCookie(w, p, h.CookieName, "", -1)
-	sendOn(w, SignInPage(h.Prefix))
-	return nil
+	return h.signedOut(w, p)
 }
